@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""What predicting is to give: the probabilities of the last batch, in float64 NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ..rows import Array64, Inputs, Refused, Row, Variant, forward, refuse_form
+
+UNIT = "call"
+
+
+def expected(row: Row, inputs: Inputs, variant: Variant) -> list[Array64]:
+    W, b = ([x.astype(np.float64) for x in arrays] for arrays in (inputs.W, inputs.b))
+    last = inputs.X[-row.batch :]
+    return [np.concatenate([forward(last[i : i + 8192], W, b)[-1] for i in range(0, row.batch, 8192)])]
+
+
+def error(found: list[npt.NDArray[np.generic]], wanted: list[Array64], inputs: Inputs, variant: Variant) -> float:
+    """The largest |p - reference|."""
+    refuse_form(found, wanted)
+    worst = float(np.abs(found[0].astype(np.float64) - wanted[0]).max())
+    if not math.isfinite(worst):
+        raise Refused("probabilities that are not finite")
+    return worst
+
+
+def tolerance(row: Row, timed: bool) -> float:
+    """Of `error`: probabilities are at most 1, sums of some 1,000 float32 products lose a few 1e-7 of their size."""
+    return 1e-5

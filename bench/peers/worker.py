@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""One competitor in a process of its own: reads commands from stdin, answers each with one line of JSON.
+
+check PATH    the few steps of the comparison from the first weights; writes the result to PATH
+warm          one timed run, not timed
+time          first weights again (untimed), then one run: {"seconds": ...}
+save PATH     writes the result of the last run to PATH
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from .machine import pin
+from .rows import Row, Variant, inputs
+
+
+def load(module_name: str, distribution: str) -> tuple[Any, dict[str, str]]:
+    """The competitor's module and the versions of what it uses. ModuleNotFoundError only where it is not installed."""
+    module = importlib.import_module(module_name)
+    versions = {"numpy": np.__version__}
+    if distribution:
+        versions[distribution] = importlib.metadata.version(distribution)
+    if hasattr(module, "versions"):
+        versions |= module.versions()
+    return module, versions
+
+
+def serve(asked: dict[str, Any], answer: Any) -> None:
+    try:
+        module, versions = load(asked["module"], asked["distribution"])
+    except ModuleNotFoundError as missing:
+        answer({"missing": missing.name})
+        return
+    row = Row.parse(asked["row"])
+    variant = module.variant(row) if hasattr(module, "variant") else Variant()
+    competitor = module.Competitor(row, asked["threads"])
+    answer({"versions": versions, "variant": dataclasses.asdict(variant)})
+    timed = None
+    for line in sys.stdin:
+        command, _, path = line.strip().partition(" ")
+        reply: dict[str, Any] = {}
+        if command == "check":
+            competitor.prepare(inputs(row, row.checked_steps))
+            competitor.run()
+        elif command in ("warm", "time"):
+            timed = timed or inputs(row, asked["steps"])
+            competitor.prepare(timed)
+            start = time.perf_counter()
+            competitor.run()
+            reply["seconds"] = time.perf_counter() - start
+        elif command != "save":
+            raise ValueError(f"command {command!r}")
+        if path:
+            np.savez(path, *competitor.result())
+        answer(reply)
+
+
+if __name__ == "__main__":
+    # what a library prints must not be taken for an answer
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    arguments = json.loads(sys.argv[1])
+    pin(arguments["cpus"])
+    serve(arguments, lambda reply: print(json.dumps(reply), file=answers, flush=True))

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+// chainrule._core.NetworkF32 / NetworkF64: the network's blocks, tables, prediction, evaluation, and its training state.
+#include "bindings/network.h"
+
+#include "bindings/bindings.h"
+#include "tensor/random.h"
+
+namespace chainrule::bindings {
+
+namespace {
+
+template <class T>
+py::list tensor_table(const Graph& graph, const std::vector<Tensor>& tensors) {
+  py::list table;
+  for (const Tensor& t : tensors) {
+    const Layer& layer = *graph.layers[static_cast<std::size_t>(t.layer)];
+    table.append(py::dict(py::arg("name") = t.name, py::arg("layer") = layer.name, py::arg("shape") = py::tuple(py::cast(t.spec.shape)),
+                          py::arg("offset") = t.offset, py::arg("size") = t.size, py::arg("trainable") = layer.trainable,
+                          py::arg("bias") = !t.spec.penalised));
+  }
+  return table;
+}
+
+void require_learned(const std::string* name, const char* what) {
+  CR_CHECK(!name, "[", *name, "] has learned no mean and scale yet: call fit, or adapt(X), before ", what);
+}
+
+template <class T>
+py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
+  Network<T>& net = *h.net;
+  const Reading reading(net.gate, "predict");
+  require_learned(net.unlearned(), "predict");
+  const auto a = arrays<T>(net.graph, inputs, py::list(), false, false);
+  py::list result;
+  std::vector<T*> outputs;
+  for (int v : net.graph.outputs) {
+    py::array_t<T> out = new_array<T>(a->data.rows, net.graph.ops[static_cast<std::size_t>(v)].shape, a->data.time);
+    outputs.push_back(out.mutable_data());
+    result.append(out);
+  }
+  Signals signals;
+  if (a->data.rows > 0) without_gil(signals, [&] { predict(net, a->data, outputs.data(), signals.cancel); });
+  return result;
+}
+
+// One input, one output, C-contiguous rows of the network's own dtype: the way without a detour for a single row. None where x is something else.
+template <class T>
+py::object predict_direct(Handle<T>& h, const py::handle& object) {
+  Network<T>& net = *h.net;
+  if (!h.direct || !py::isinstance<py::array_t<T, py::array::c_style>>(object)) return py::none();
+  const auto x = py::reinterpret_borrow<py::array_t<T, py::array::c_style>>(object);
+  if (x.ndim() != 2 || x.shape(1) != h.direct_in || x.shape(0) == 0) return py::none();
+  const Reading reading(net.gate, "predict");
+  const Index rows = x.shape(0);
+  py::array_t<T> out({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(h.direct_out)});
+  Data<T> data;
+  data.rows = rows;
+  Source s;
+  s.name = "X";
+  s.data = reinterpret_cast<const char*>(x.data());
+  s.dtype = std::is_same_v<T, float> ? DType::F32 : DType::F64;
+  s.rows = rows, s.size = h.direct_in, s.row_stride = h.direct_in * static_cast<Index>(sizeof(T));
+  s.shape = {h.direct_in}, s.stride = {static_cast<Index>(sizeof(T))};
+  data.inputs.push_back(std::move(s));
+  T* outputs[] = {out.mutable_data()};
+  Signals signals;
+  if (rows <= 16) {  // microseconds: giving up the GIL and taking it back would cost as much
+    signals.cancel.poll = nullptr;
+    predict(net, data, outputs, signals.cancel);
+  } else {
+    without_gil(signals, [&] { predict(net, data, outputs, signals.cancel); });
+  }
+  return out;
+}
+
+template <class T>
+py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses, const py::object& subset, bool check) {
+  Network<T>& net = *h.net;
+  const Reading reading(net.gate, "evaluate");
+  require_learned(net.unlearned(), "evaluate");
+  const auto a = arrays<T>(net.graph, inputs, targets, check, false);
+  const std::vector<LossChoice> choices = loss_choices(losses);
+  const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
+  Signals signals;
+  Evaluation e;
+  without_gil(signals, [&] { e = evaluate(net, choices, a->data, rows ? &*rows : nullptr, signals.cancel); });
+  return py::make_tuple(e.loss, e.accuracy);
+}
+
+// Raises at the first row that holds NaN or inf, or a number that T cannot hold.
+template <class T>
+void check_finite(const py::array& array, const std::string& name) {
+  Source s = source(array, name);
+  s.check = true;
+  const Index block = std::max<Index>(1, 16384 / std::max<Index>(1, s.size));
+  std::vector<T> buffer(static_cast<std::size_t>(block * s.size));
+  Signals signals;
+  without_gil(signals, [&] {
+    for (Index first = 0; first < s.rows; first += block) {
+      const Index n = std::min(block, s.rows - first);
+      if (!s.template in_place<T>(first, n)) s.template gather<T>(nullptr, first, n, buffer.data());
+      if (signals.cancel.check(0)) throw Interrupted();
+    }
+  });
+}
+
+template <class T>
+py::dict training_state(Handle<T>& h) {
+  const TrainingState<T>& s = h.net->training;
+  py::dict d;
+  if (!s.optimizer) return d;
+  const OptimizerSpec& o = *s.optimizer;
+  d["optimizer"] = py::dict(py::arg("type") = o.type, py::arg("momentum") = o.momentum, py::arg("nesterov") = o.nesterov, py::arg("rho") = o.rho,
+                            py::arg("beta1") = o.beta1, py::arg("beta2") = o.beta2, py::arg("eps") = o.eps, py::arg("eps_hat") = o.eps_hat,
+                            py::arg("lam") = o.lam, py::arg("clip_norm") = o.clip_norm);
+  d["step"] = s.step;
+  d["epoch"] = s.epoch;
+  if (s.v.size()) d["v"] = py::array_t<T>(s.v.size(), s.v.data());
+  if (s.m.size()) d["m"] = py::array_t<T>(s.m.size(), s.m.data());
+  return d;
+}
+
+template <class T>
+void set_training_state(Handle<T>& h, const py::dict& d) {
+  Network<T>& net = *h.net;
+  const Writing writing(net.gate, "load");
+  net.reset_training();
+  if (!d.contains("optimizer")) return;
+  const OptimizerSpec o = optimizer_spec(d["optimizer"].cast<py::dict>());
+  net.prepare_training(o);
+  const auto fill = [&](const char* key, Block<T>& block) {
+    if (!block.size()) return;
+    CR_CHECK(d.contains(key), "the training state has no '", key, "'");
+    const auto a = d[key].cast<py::array_t<T, py::array::c_style | py::array::forcecast>>();
+    CR_CHECK(a.ndim() == 1 && a.size() == block.size(), "the training state's '", key, "' has ", a.size(), " elements: expected ", block.size());
+    std::copy(a.data(), a.data() + a.size(), block.data());
+  };
+  fill("v", net.training.v);
+  fill("m", net.training.m);
+  net.training.step = d["step"].cast<Index>();
+  net.training.epoch = d["epoch"].cast<Index>();
+}
+
+template <class T>
+void bind(py::module_& m, const char* name) {
+  py::class_<Handle<T>, std::shared_ptr<Handle<T>>> c(m, name);
+  c.def(py::init([](const py::dict& spec, std::uint64_t seed) { return std::make_shared<Handle<T>>(graph_spec(spec), seed); }), py::arg("spec"),
+        py::arg("seed"));
+  const auto view = [](const py::object& self, T* data, Index n) { return py::array_t<T>(n, data, self); };
+  c.def_property_readonly("parameters", [view](const py::object& self) {
+    auto& b = self.cast<Handle<T>&>().net->parameters;
+    return view(self, b.data(), b.size());
+  });
+  c.def_property_readonly("state", [view](const py::object& self) {
+    auto& b = self.cast<Handle<T>&>().net->state;
+    return view(self, b.data(), b.size());
+  });
+  c.def_property_readonly("gradients", [view](const py::object& self) {
+    auto& net = *self.cast<Handle<T>&>().net;
+    return view(self, net.gradients(), net.graph.n_parameters);
+  });
+  c.def_property_readonly("seed", [](const Handle<T>& h) { return h.net->seed; });
+  c.def_property_readonly("parameter_table", [](const Handle<T>& h) { return tensor_table<T>(h.net->graph, h.net->graph.parameters); });
+  c.def_property_readonly("state_table", [](const Handle<T>& h) { return tensor_table<T>(h.net->graph, h.net->graph.state); });
+  c.def_property_readonly("input_shapes", [](const Handle<T>& h) {
+    py::list l;
+    for (int v : h.net->graph.inputs) l.append(shape_tuple(h.net->graph.ops[static_cast<std::size_t>(v)].shape));
+    return l;
+  });
+  c.def_property_readonly("output_shapes", [](const Handle<T>& h) {
+    py::list l;
+    for (int v : h.net->graph.outputs) l.append(shape_tuple(h.net->graph.ops[static_cast<std::size_t>(v)].shape));
+    return l;
+  });
+  c.def_property_readonly("node_shapes", [](const Handle<T>& h) {
+    py::list l;
+    for (int v : h.net->graph.value_of_node) l.append(shape_tuple(h.net->graph.ops[static_cast<std::size_t>(v)].shape));
+    return l;
+  });
+  c.def_property_readonly("unlearned", [](const Handle<T>& h) -> py::object {
+    const std::string* name = h.net->unlearned();
+    return name ? py::object(py::str(*name)) : py::object(py::none());
+  });
+  c.def("predict", &predict_arrays<T>, py::arg("inputs"));
+  c.def("predict_direct", &predict_direct<T>, py::arg("x"));
+  c.def("evaluate", &evaluate_arrays<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("subset"), py::arg("check"));
+  c.def("adapt", [](Handle<T>& h, const py::list& inputs, const py::list& targets, const py::object& subset, bool check) {
+    const auto a = arrays<T>(h.net->graph, inputs, targets, check, false);
+    const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
+    const Reading reading(h.net->gate, "adapt");
+    Signals signals;
+    without_gil(signals, [&] { adapt(*h.net, a->data, rows ? &*rows : nullptr, signals.cancel); });
+  }, py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"));
+  c.def("check_finite", [](const Handle<T>&, const py::array& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
+        py::arg("name"));
+  c.def("stop", [](Handle<T>& h) { h.net->stop = true; });
+  c.def("clear_gradients", [](Handle<T>& h) {
+    const Writing writing(h.net->gate, "clear_gradients");
+    h.net->clear_gradients();
+  });
+  c.def("reset_training", [](Handle<T>& h) {
+    h.net->gate.accept_interrupted();
+    const Writing writing(h.net->gate, "reset_training");
+    h.net->reset_training();
+  });
+  c.def("training_state", &training_state<T>);
+  c.def("set_training_state", &set_training_state<T>, py::arg("state"));
+  // For whoever reads (save, copies) or writes (load) the blocks from Python: raises where that is not allowed now.
+  c.def("read_lock", [](Handle<T>& h, const std::string& what) { h.net->gate.enter_reader(what.c_str()); }, py::arg("what"));
+  c.def("read_unlock", [](Handle<T>& h) { h.net->gate.leave_reader(); });
+  c.def("write_lock", [](Handle<T>& h) { h.net->gate.enter_writer("load"); });
+  c.def("write_unlock", [](Handle<T>& h) { h.net->gate.leave_writer(); });
+  bind_fit<T>(m, c, name);
+  bind_tape<T>(m, c, name);
+}
+}  // namespace
+
+std::optional<std::vector<Index>> subset_rows(const py::object& subset, Index rows) {
+  if (subset.is_none()) return std::nullopt;
+  const auto a = subset.cast<py::array_t<Index, py::array::c_style>>();
+  std::vector<Index> list(a.data(), a.data() + a.size());
+  for (Index i : list) CR_CHECK(i >= 0 && i < rows, "a subset names row ", i, " of ", rows);
+  return list;
+}
+
+void bind_network(py::module_& m) {
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Divergence& e) {
+      const py::object type = py::module_::import("chainrule.errors").attr("DivergenceError");
+      PyErr_SetObject(type.ptr(), type(e.what(), e.epoch, e.layer, e.last_loss).ptr());
+    }
+  });
+  bind<float>(m, "NetworkF32");
+  bind<double>(m, "NetworkF64");
+}
+
+}  // namespace chainrule::bindings

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// The formulas one at a time: forward and backward of one's own loop, loss and gradient, every z, a and delta.
+#include <cmath>
+
+#include "bindings/network.h"
+
+namespace chainrule::bindings {
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+template <class T>
+Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signals& signals, std::uint32_t step) {
+  Job<T> job;
+  job.parameters = net.parameters.data();
+  job.state = net.state.data();
+  job.feed = &feed;
+  job.n = data.rows, job.time = data.time;
+  job.seed = net.seed;
+  job.step = step;
+  job.cancel = &signals.cancel;
+  return job;
+}
+
+void require_learned(const std::string* name) {
+  CR_CHECK(!name, "[", *name, "] has learned no mean and scale yet: call fit, or adapt(X), first");
+}
+void require_rows(Index rows, const char* what) { CR_CHECK(rows > 0, "[", what, "] X has no rows"); }
+
+template <class T>
+py::list forward(Handle<T>& h, const py::list& inputs, bool training) {
+  Network<T>& net = *h.net;
+  const Writing writing(net.gate, "forward");
+  require_learned(net.unlearned());
+  auto tape = std::make_unique<typename Handle<T>::Tape>();
+  tape->arrays = arrays<T>(net.graph, inputs, py::list(), false, true);
+  require_rows(tape->arrays->data.rows, "forward");
+  tape->step = static_cast<std::uint32_t>(net.training.step);
+  if (h.tape) tape->space = std::move(h.tape->space);
+  if (!tape->space) tape->space = std::make_unique<Workspace<T>>();
+  h.tape.reset();
+  Mode mode;
+  mode.losses.assign(net.graph.outputs.size(), {LossKind::External, 1});
+  mode.gradients = mode.input_gradients = true;
+  mode.training = training;
+  const Plan& plan = net.plan(mode);
+  tape->plan = &plan;
+  const Data<T>& data = tape->arrays->data;
+  Signals signals;
+  const BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).forward_all(*tape->space); });
+  py::list outputs;
+  for (const LossPlan& l : plan.losses) {
+    const ValuePlan& v = plan.values[at(l.value)];
+    const T* a = tape->space->buffer[at(v.a)];
+    outputs.append(copy_array(a, data.rows, l.shape, data.time));
+  }
+  tape->arrays->keep.clear();  // the inputs were copied
+  h.tape = std::move(tape);
+  return outputs;
+}
+
+template <class T>
+py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
+  Network<T>& net = *h.net;
+  const Writing writing(net.gate, "backward");
+  if (!h.tape) throw StateError("[backward] there was no forward to go back from");
+  const auto tape = std::move(h.tape);  // one backward a forward: z and a are overwritten on the way
+  const Plan& plan = *tape->plan;
+  const Data<T>& data = tape->arrays->data;
+  CR_CHECK(da.size() == plan.losses.size(), "[backward] got ", da.size(), " arrays: expected one for each of the ", plan.losses.size(), " outputs");
+  std::vector<py::array_t<T, py::array::c_style | py::array::forcecast>> keep;
+  std::vector<const T*> pointers;
+  for (std::size_t j = 0; j < da.size(); ++j) {
+    const auto a = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(da[j]);
+    const py::array_t<T> like = new_array<T>(data.rows, plan.losses[j].shape, data.time);
+    bool fits = a && a.ndim() == like.ndim();
+    for (py::ssize_t i = 0; fits && i < a.ndim(); ++i) fits = a.shape(i) == like.shape(i);
+    CR_CHECK(fits, "[backward] ", dz ? "dz" : "da", " does not have the shape of the output: expected ", plan.losses[j].shape.str(), " with n = ", data.rows);
+    keep.push_back(a);
+    pointers.push_back(a.data());
+  }
+  Signals signals;
+  const BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  T* g = parameters ? net.gradients() : nullptr;
+  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(*tape->space, pointers, dz, g); });
+  py::list dx;
+  for (int v : net.graph.inputs) {
+    const ValuePlan& value = plan.values[at(v)];
+    const Shape& shape = net.graph.ops[at(v)].shape;
+    py::array_t<T> d = new_array<T>(data.rows, shape, data.time);
+    if (value.grad >= 0)
+      std::copy(tape->space->buffer[at(value.grad)], tape->space->buffer[at(value.grad)] + d.size(), d.mutable_data());
+    else
+      std::fill(d.mutable_data(), d.mutable_data() + d.size(), T(0));  // no output depends on it
+    dx.append(d);
+  }
+  return dx;
+}
+
+// {"loss", "gradient" (P,), "delta": [(name, array)], "penalty", "per_sample" (n, P) or None}
+template <class T>
+py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses, const py::list& penalties, bool training,
+                  bool keep, bool per_sample) {
+  Network<T>& net = *h.net;
+  const Reading reading(net.gate, "gradient");
+  require_learned(net.unlearned());
+  const auto a = arrays<T>(net.graph, inputs, targets, true, false);
+  require_rows(a->data.rows, "gradient");
+  const std::vector<Segment> segs = segments(net.graph, net.segments(), penalties);
+  Mode mode;
+  mode.losses = loss_choices(losses);
+  mode.gradients = true;
+  mode.training = training;
+  mode.keep = keep || per_sample;
+  const Plan& plan = net.plan(mode);
+  const Data<T>& data = a->data;
+  const BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  const Index slots = plan.by_chunks(data.rows, data.time) ? plan.slots(data.rows, data.time) : 1, P = net.graph.n_parameters;
+  py::array_t<T> g(P);
+  std::fill(g.mutable_data(), g.mutable_data() + P, T(0));
+  py::array_t<T> each(per_sample ? std::vector<py::ssize_t>{data.rows, P} : std::vector<py::ssize_t>{0, 0});
+  if (per_sample) std::fill(each.mutable_data(), each.mutable_data() + each.size(), T(0));
+  std::vector<T> block(slots > 1 ? at(checked_multiply(slots, P)) : 0, T(0));
+  T* target = slots > 1 ? block.data() : g.mutable_data();
+  T* each_data = each.mutable_data();
+  typename Network<T>::Spaces spaces(net, plan.by_chunks(data.rows, data.time) ? static_cast<int>(std::min<Index>(slots, num_threads())) : 1, plan);
+  Signals signals;
+  Totals totals;
+  const double weight = feed.sum_of_weights(0);
+  double penalty = 0;
+  T* out = g.mutable_data();
+  without_gil(signals, [&] {
+    Executor<T> executor(plan, job_for<T>(net, feed, data, signals, static_cast<std::uint32_t>(net.training.step)));
+    totals = executor.compute(spaces.list, target, P);
+    if (slots > 1) kernels<T>().sum_slots(out, target, slots, P, P);
+    for (Index i = 0; per_sample && i < data.rows; ++i) executor.sample_gradient(*spaces.list[0], i, each_data + i * P);
+    penalty = add_penalty(segs, net.parameters.data(), out, weight);
+  });
+  CR_CHECK(totals.finite, "[gradient] the loss or a delta is not finite (loss ", totals.loss, ")");
+  py::list delta;
+  if (mode.keep)
+    for (const Step& s : plan.steps) {
+      const Op& op = net.graph.ops[at(s.op)];
+      const ValuePlan& v = plan.values[at(s.value)];
+      if (op.layer->type == "dense" && v.grad >= 0)
+        delta.append(py::make_tuple(op.name, copy_array<T>(spaces.list[0]->buffer[at(v.grad)], data.rows, op.shape, data.time)));
+    }
+  py::dict d;
+  d["loss"] = totals.loss + penalty;
+  d["gradient"] = g;
+  d["delta"] = delta;
+  d["per_sample"] = each;
+  return d;
+}
+
+// Every dense step in order: (name, x, z); and the outputs.
+template <class T>
+py::tuple transitions(Handle<T>& h, const py::list& inputs) {
+  Network<T>& net = *h.net;
+  const Reading reading(net.gate, "transitions");
+  require_learned(net.unlearned());
+  const auto a = arrays<T>(net.graph, inputs, py::list(), false, true);
+  require_rows(a->data.rows, "transitions");
+  Mode mode;
+  mode.keep = true;
+  const Plan& plan = net.plan(mode);
+  typename Network<T>::Spaces spaces(net, 1, plan);
+  Signals signals;
+  const BatchFeed<T> feed(a->data, nullptr, 0, a->data.rows);
+  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, a->data, signals, 0)).forward_all(*spaces.list[0]); });
+  const auto copy = [&](int buffer, const Shape& shape) { return copy_array<T>(spaces.list[0]->buffer[at(buffer)], a->data.rows, shape, a->data.time); };
+  py::list steps, outputs;
+  for (const Step& s : plan.steps) {
+    const Op& op = net.graph.ops[at(s.op)];
+    if (op.layer->type != "dense") continue;
+    steps.append(py::make_tuple(op.name, copy(plan.values[at(s.in[0])].a, s.in_shapes[0]), copy(plan.values[at(s.value)].z, op.shape)));
+  }
+  for (int v : net.graph.outputs) outputs.append(copy(plan.values[at(plan.values[at(v)].root)].a, net.graph.ops[at(v)].shape));
+  return py::make_tuple(steps, outputs);
+}
+
+// (loss, signature): the data loss with the dropout masks of the next step, and a hash of which side of its kinks every z lies on.
+template <class T>
+py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses) {
+  Network<T>& net = *h.net;
+  const Reading reading(net.gate, "loss");
+  const auto a = arrays<T>(net.graph, inputs, targets, false, false);
+  Mode mode;
+  mode.losses = loss_choices(losses);
+  mode.training = mode.keep = true;
+  const Plan& plan = net.plan(mode);
+  typename Network<T>::Spaces spaces(net, 1, plan);
+  Signals signals;
+  const BatchFeed<T> feed(a->data, nullptr, 0, a->data.rows);
+  Totals totals;
+  std::uint64_t hash = 1469598103934665603u;  // FNV-1a
+  without_gil(signals, [&] {
+    totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step))).compute(spaces.list, nullptr, 0);
+    for (const Step& s : plan.steps) {
+      const Op& op = net.graph.ops[at(s.op)];
+      const bool own = op.layer->activation() > 0;
+      const auto& g = kernels<T>().activations[own ? op.layer->activation() : s.activation];
+      if (!own && s.activation == 0) continue;
+      const T* z = spaces.list[0]->buffer[at(own ? plan.values[at(s.in[0])].a : plan.values[at(s.value)].z)];
+      const Index count = a->data.rows * op.shape.size(a->data.time);
+      for (int k = 0; k < g.kinks; ++k)
+        for (Index i = 0; i < count; ++i) hash = (hash ^ static_cast<std::uint64_t>(static_cast<double>(z[i]) > g.kink[k])) * 1099511628211u;
+    }
+  });
+  return py::make_tuple(totals.loss, hash);
+}
+
+template <class T>
+void bind(py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c) {
+  c.def("forward", &forward<T>, py::arg("inputs"), py::arg("training"));
+  c.def("backward", &backward<T>, py::arg("da"), py::arg("dz"), py::arg("parameters"));
+  c.def("gradient", &gradient<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("penalties"), py::arg("training"), py::arg("keep"),
+        py::arg("per_sample"));
+  c.def("transitions", &transitions<T>, py::arg("inputs"));
+  c.def("loss_at", &loss_at<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"));
+}
+}  // namespace
+
+template <>
+void bind_tape<float>(py::module_&, py::class_<Handle<float>, std::shared_ptr<Handle<float>>>& c, const std::string&) { bind<float>(c); }
+template <>
+void bind_tape<double>(py::module_&, py::class_<Handle<double>, std::shared_ptr<Handle<double>>>& c, const std::string&) { bind<double>(c); }
+
+}  // namespace chainrule::bindings

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// What the files of this folder put into the table; kernels.h says what each computes. Defined for float and double in the file named.
+#pragma once
+#include "kernels/cpu/isa.h"
+
+namespace chainrule::CR_ISA {
+
+// activation.cpp
+template <class T>
+const ActivationKernel<T>* activation_registry() noexcept;
+int activation_count() noexcept;
+
+// softmax.cpp
+template <class T>
+void softmax_forward(T* a, const T* z, Index rows, Index cols);
+template <class T>
+void softmax_backward(T* dz, const T* da, const T* a, Index rows, Index cols, Accum accum);
+
+// losses.cpp
+template <class T>
+double softmax_cross_entropy(const LossArgs<T>& q);
+template <class T>
+double cross_entropy(const LossArgs<T>& q);
+template <class T>
+double sigmoid_binary_cross_entropy(const LossArgs<T>& q);
+template <class T>
+double binary_cross_entropy(const LossArgs<T>& q);
+template <class T>
+double squared_error(const LossArgs<T>& q);
+
+// update.cpp
+template <class T>
+UpdateSums sgd(const UpdateArgs<T>& q);
+template <class T>
+UpdateSums rmsprop(const UpdateArgs<T>& q);
+template <class T>
+UpdateSums adam(const UpdateArgs<T>& q);
+
+// reduce.cpp
+template <class T>
+void column_sum(T* db, const T* dz, Index rows, Index cols, Index ld, Accum accum);
+template <class T>
+void sum_slots(T* g, const T* slots, Index count, Index stride, Index n);
+template <class T>
+double sum_square(const T* x, Index n);
+template <class T>
+double sum_abs(const T* x, Index n);
+template <class T>
+bool all_finite(const T* x, Index n);
+
+// dropout.cpp
+template <class T>
+void dropout(T* y, const T* x, Index first, Index n, std::uint32_t key0, std::uint32_t key1, std::uint32_t step, std::uint32_t purpose_stream,
+             std::uint32_t threshold, T scale, Accum accum);
+
+// elementwise.cpp
+template <class T>
+void add_penalty(T* g, const T* w, Index n, double l1, double l2);
+template <class T>
+void standardize_forward(T* y, const T* x, const T* mean, const T* scale, Index rows, Index cols);
+template <class T>
+void standardize_backward(T* dx, const T* dy, const T* scale, Index rows, Index cols, Accum accum);
+template <class T>
+void add(T* y, const T* x, Index n, Accum accum);
+template <class T>
+void multiply(T* y, const T* x1, const T* x2, Index n, Accum accum);
+
+}  // namespace chainrule::CR_ISA

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// One optimizer step, one pass: while a run of 1024 parameters is in the first-level cache its gradient is summed and penalised, the rule applied, and w
+// looked at. Where the gradient is one plain slot the rule reads it where it lies.
+#include "kernels/cpu/parts.h"
+#include "math/fastmath.h"
+
+namespace chainrule::CR_ISA {
+
+namespace {
+
+// Adding one to an exponent of all ones (inf, NaN) carries into the sign bit; collected with `or`, so the loop has no branch.
+template <class T>
+CR_FN BitsOf<T> overflow_bit(T w) {
+  constexpr BitsOf<T> one = BitsOf<T>(1) << Real<T>::mantissa, exponent = (~BitsOf<T>(0) >> 1) & ~(one - 1);
+  return (to_bits(w) & exponent) + one;
+}
+
+// v <- mu v - alpha g;  w <- w + v;  Nesterov: w <- w + mu v - alpha g with the new v;  mu = 0: w <- w - alpha g
+enum class Momentum { None, Plain, Nesterov };
+template <class T, Momentum momentum>
+struct Sgd {
+  T alpha, mu, decay;
+  explicit Sgd(const UpdateArgs<T>& q) : alpha(T(q.alpha)), mu(T(q.mu)), decay(T(q.decay)) {}
+  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T*, T* __restrict v, Index n) const {
+    BitsOf<T> overflow = 0;
+    for (Index j = 0; j < n; ++j) {
+      const T step = alpha * g[j];
+      T change = -step;
+      if constexpr (momentum != Momentum::None) {
+        v[j] = mu * v[j] - step;
+        change = momentum == Momentum::Nesterov ? mu * v[j] - step : v[j];
+      }
+      w[j] = (w[j] - decay * w[j]) + change;
+      overflow |= overflow_bit(w[j]);
+    }
+    return overflow;
+  }
+};
+
+// v <- rho v + (1 - rho) g^2;  w <- w - alpha g / (sqrt(v) + eps)
+template <class T>
+struct RmsProp {
+  T alpha, rho, rest, eps, decay;
+  explicit RmsProp(const UpdateArgs<T>& q) : alpha(T(q.alpha)), rho(T(q.rho)), rest(T(1 - q.rho)), eps(T(q.eps)), decay(T(q.decay)) {}
+  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T*, T* __restrict v, Index n) const {
+    BitsOf<T> overflow = 0;
+    for (Index j = 0; j < n; ++j) {
+      v[j] = rho * v[j] + rest * (g[j] * g[j]);
+      w[j] = (w[j] - decay * w[j]) - alpha * g[j] / (square_root(v[j]) + eps);
+      overflow |= overflow_bit(w[j]);
+    }
+    return overflow;
+  }
+};
+
+// m <- mu m + (1 - mu) g;  v <- rho v + (1 - rho) g^2;  w <- w - (alpha / c1) m / (sqrt(v) / sqrt(c2) + eps)
+// eps_hat:                                              w <- w - (alpha sqrt(c2) / c1) m / (sqrt(v) + eps)
+template <class T>
+struct Adam {
+  T alpha, root_scale, mu, mu_rest, rho, rho_rest, eps, decay;
+  explicit Adam(const UpdateArgs<T>& q)
+      : alpha(T(q.eps_hat ? q.alpha * square_root(q.c2) / q.c1 : q.alpha / q.c1)),
+        root_scale(T(q.eps_hat ? 1 : 1 / square_root(q.c2))),
+        mu(T(q.mu)),
+        mu_rest(T(1 - q.mu)),
+        rho(T(q.rho)),
+        rho_rest(T(1 - q.rho)),
+        eps(T(q.eps)),
+        decay(T(q.decay)) {}
+  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, Index n) const {
+    BitsOf<T> overflow = 0;
+    for (Index j = 0; j < n; ++j) {
+      m[j] = mu * m[j] + mu_rest * g[j];
+      v[j] = rho * v[j] + rho_rest * (g[j] * g[j]);
+      w[j] = (w[j] - decay * w[j]) - alpha * m[j] / (root_scale * square_root(v[j]) + eps);
+      overflow |= overflow_bit(w[j]);
+    }
+    return overflow;
+  }
+};
+
+// sum of the slots, clipped
+template <class T>
+void gather(T* __restrict out, const UpdateArgs<T>& q, Index i, Index n) {
+  for (Index j = 0; j < n; ++j) out[j] = q.g[i + j];
+  for (Index c = 1; c < q.slots; ++c) {
+    const T* __restrict g = q.g + c * q.stride + i;
+    for (Index j = 0; j < n; ++j) out[j] += g[j];
+  }
+  if (q.clip != 1) {
+    const T clip = T(q.clip);
+    for (Index j = 0; j < n; ++j) out[j] *= clip;
+  }
+}
+
+// out = g + l2 w + l1 sign(w), sign(0) = 0; out == g allowed
+template <class T>
+void penalise(T* out, const T* g, const T* w, Index n, T l1, T l2) {
+  if (l1 == T(0)) {
+    CR_VECTOR_LOOP
+    for (Index j = 0; j < n; ++j) out[j] = g[j] + l2 * w[j];
+  } else {
+    CR_VECTOR_LOOP
+    for (Index j = 0; j < n; ++j) out[j] = g[j] + (l2 * w[j] + (w[j] > T(0) ? l1 : w[j] < T(0) ? -l1 : T(0)));
+  }
+}
+
+// w <- sign(w) max(|w| - threshold, 0); NaN stays
+template <class T>
+void soft_threshold(T* w, Index n, T threshold) {
+  for (Index j = 0; j < n; ++j) {
+    const T excess = absolute(w[j]) - threshold;
+    w[j] = excess <= T(0) ? T(0) : copy_sign(excess, w[j]);
+  }
+}
+
+template <class T, class Rule>
+UpdateSums update(const UpdateArgs<T>& q, const Rule rule) {
+  const bool penalty = q.l1 != 0 || q.l2 != 0, plain = q.slots == 1 && q.clip == 1;
+  T buffer[run];
+  UpdateSums sums{0, 0, true};
+  BitsOf<T> overflow = 0;
+  for (Index i = 0; i < q.n; i += run) {
+    const Index n = smaller(run, q.n - i);
+    T* w = q.w + i;
+    const T* g = plain ? q.g + i : buffer;
+    if (!plain) gather(buffer, q, i, n);
+    if (penalty) {
+      sums.sum_abs += static_cast<double>(sum_of(w, n, [](auto x) { return x < 0 ? -x : x; }));
+      sums.sum_square += static_cast<double>(sum_of(w, n, [](auto x) { return x * x; }));
+      penalise(buffer, g, w, n, T(q.l1), T(q.l2));
+      g = buffer;
+    }
+    overflow |= rule(w, g, q.m ? q.m + i : nullptr, q.v ? q.v + i : nullptr, n);
+    if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
+  }
+  sums.finite = !(overflow & ~(~BitsOf<T>(0) >> 1));
+  return sums;
+}
+
+}  // namespace
+
+template <class T>
+UpdateSums sgd(const UpdateArgs<T>& q) {
+  if (!q.v) return update(q, Sgd<T, Momentum::None>(q));
+  return q.nesterov ? update(q, Sgd<T, Momentum::Nesterov>(q)) : update(q, Sgd<T, Momentum::Plain>(q));
+}
+template <class T>
+UpdateSums rmsprop(const UpdateArgs<T>& q) {
+  return update(q, RmsProp<T>(q));
+}
+template <class T>
+UpdateSums adam(const UpdateArgs<T>& q) {
+  return update(q, Adam<T>(q));
+}
+
+#define CR_DEFINE(T)                                 \
+  template UpdateSums sgd(const UpdateArgs<T>&);     \
+  template UpdateSums rmsprop(const UpdateArgs<T>&); \
+  template UpdateSums adam(const UpdateArgs<T>&);
+CR_DEFINE(float)
+CR_DEFINE(double)
+
+}  // namespace chainrule::CR_ISA

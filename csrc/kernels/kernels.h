@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// THE CONTRACT of the kernels: equation, shapes, aliasing, overwrite-or-add of every one. A device (cpu v1, v3, v4, neon; cuda) fills one table.
+//
+// Conventions. Samples are rows; matrices are row-major: element (i, j) at x[i * ld + j], ld >= cols. Any pointer may be unaligned; rows or cols
+// may be 0. `Accum::Overwrite` writes y = ..., `Accum::Add` writes y += .... The gradient of x is dx. A pointer that may be null says so.
+// This header is included by per-ISA files: plain structs and pointers only (docs/architecture.md, "One source, several instruction sets").
+#pragma once
+#include <cstdint>
+
+namespace chainrule {
+
+using Index = std::int64_t;
+enum class Accum : int { Overwrite, Add };
+
+// ---- activations: a = g(z), elementwise -------------------------------------------------------------------------------------------------
+// One entry a functor of csrc/math/activations.h. `p` is the functor's parameter (the slope of leaky_relu, alpha of elu), ignored by the others.
+template <class T>
+struct ActivationKernel {
+  const char* name;
+  const char* init;      // initialiser of a layer that feeds it: "he", "lecun" or "glorot" (contract 19)
+  bool needs_z;          // g' is computed from z; if false from a = g(z), and z may lie in a's memory
+  bool has_parameter;
+  double parameter;      // default of p
+  int kinks;             // g' jumps at kink[0 .. kinks-1]
+  double kink[2];
+  // forward: z (rows, cols, ld) += b (cols,) [b may be null]; a (rows, cols, ld) = g(z). a == z allowed. z is stored only if needs_z or a != z.
+  void (*forward)(T* a, T* z, const T* b, Index rows, Index cols, Index ld, T p);
+  // forward was a = g(z), so dz = da * g'(z): da (rows, cols, ld) -> dz in place. z is read if needs_z (a may be null), else a (z may be null).
+  void (*backward)(T* dz, const T* z, const T* a, Index rows, Index cols, Index ld, T p);
+  // g'(z) and g''(z) of n values, for the R-operator and for pictures
+  void (*derivatives)(T* g1, T* g2, const T* z, Index n, T p);
+};
+
+// ---- losses over rows: returns sum_i s_i L_i in double, and the gradient -------------------------------------------------------------------
+template <class T>
+struct LossArgs {
+  const T* x;                  // (rows, cols): z for the fused pairs (softmax_*, sigmoid_*), a for the others
+  T* dx;                       // (rows, cols): dL/dx times `scale` times s_i; null: the value alone
+  Accum accum;                 // of dx
+  const T* y;                  // (rows, cols) targets or probabilities; null where labels are given
+  const std::int32_t* labels;  // (rows,) 0 .. cols-1; null where y is given
+  const T* s;                  // (rows,) weights; null: 1
+  double scale;                // loss weight / sum of the batch's s
+  Index rows, cols;
+};
+template <class T>
+using LossKernel = double (*)(const LossArgs<T>&);
+
+// ---- one optimizer step over n consecutive parameters of one tensor -------------------------------------------------------------------------
+// g <- clip * g_slot + l2 * w + l1 * sign(w), sign(0) = 0. Then (contract 6)
+//   sgd      v <- mu v - alpha g;  w <- w + v                    nesterov: w <- w + mu v - alpha g after v's update.  mu = 0: v is null, w <- w - alpha g
+//   rmsprop  v <- rho v + (1 - rho) g^2;  w <- w - alpha g / (sqrt(v) + eps)
+//   adam     m <- mu m + (1 - mu) g;  v <- rho v + (1 - rho) g^2;  w <- w - alpha (m / c1) / (sqrt(v / c2) + eps),   c1 = 1 - mu^t, c2 = 1 - rho^t
+//            eps_hat: w <- w - alpha (sqrt(c2) / c1) m / (sqrt(v) + eps)
+// before any: w <- w - decay * w (AdamW: decay = alpha lam). After any: w <- sign(w) max(|w| - threshold, 0) if threshold > 0.
+template <class T>
+struct UpdateArgs {
+  T* w;                  // (n,) parameters
+  const T* g;            // (slots, n), slot c at g + c * stride; added in index order
+  Index slots, stride;
+  T* m;                  // (n,) first moment (adam); null elsewhere
+  T* v;                  // (n,) velocity or second moment; null for sgd with mu = 0
+  Index n;
+  double alpha, mu, rho, eps, c1, c2;
+  bool nesterov, eps_hat;
+  double clip, l1, l2, decay, threshold;
+};
+// Taken at w before the step, where l1 or l2 is not 0 (else 0); `finite`: whether every w after the step is.
+struct UpdateSums {
+  double sum_abs, sum_square;
+  bool finite;
+};
+template <class T>
+using UpdateKernel = UpdateSums (*)(const UpdateArgs<T>&);
+
+// ---- the table ------------------------------------------------------------------------------------------------------------------------------
+template <class T>
+struct Kernels {
+  const char* isa;  // "v1", "v3", "v4", "neon"
+
+  const ActivationKernel<T>* activations;  // the registry; index 0 is identity
+  int n_activations;
+
+  // C (m, n, ldc) = alpha op(A) op(B) + beta C;  op(A) is (m, k), op(B) is (k, n); transposed operands are stored (k, m) and (n, k). C aliases nothing.
+  void (*gemm)(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
+               Index ldc);
+
+  // db (cols,) (+)= sum_i dz (rows, cols, ld), added in increasing i
+  void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, Accum accum);
+
+  // a_m = exp(z_m - max z) / sum_l exp(z_l - max z), a row at a time; a == z allowed
+  void (*softmax_forward)(T* a, const T* z, Index rows, Index cols);
+  // forward was a = softmax(z), so dz_m = a_m (da_m - sum_l a_l da_l); dz == da allowed with Overwrite
+  void (*softmax_backward)(T* dz, const T* da, const T* a, Index rows, Index cols, Accum accum);
+
+  LossKernel<T> softmax_cross_entropy;          // L = -sum_m y_m log softmax(z)_m,  dz = (sum_m y_m) softmax(z) - y
+  LossKernel<T> cross_entropy;                  // L = -sum_m y_m log a_m,  da = -y / a; a is kept >= the smallest normal number
+  LossKernel<T> sigmoid_binary_cross_entropy;   // L = sum_m max(z, 0) - z y + log(1 + exp(-|z|)),  dz = sigmoid(z) - y
+  LossKernel<T> binary_cross_entropy;           // L = -sum_m y log a + (1 - y) log(1 - a), da = (a - y) / (a (1 - a)); a, 1 - a kept >= smallest normal
+  LossKernel<T> squared_error;                  // L = 1/2 sum_m (y_m - a_m)^2,  da = a - y (the fused pair with identity: z = a). labels: one-hot
+
+  UpdateKernel<T> sgd, rmsprop, adam;
+
+  // g (n,) = sum_c slots[c * stride + j], c in index order; returns nothing. g may be slot 0 itself.
+  void (*sum_slots)(T* g, const T* slots, Index count, Index stride, Index n);
+  // g (n,) += l2 w + l1 sign(w)
+  void (*add_penalty)(T* g, const T* w, Index n, double l1, double l2);
+  // sum of squares and of absolute values, working type inside runs of 1024, double across them
+  double (*sum_square)(const T* x, Index n);
+  double (*sum_abs)(const T* x, Index n);
+  bool (*all_finite)(const T* x, Index n);
+
+  // Inverted dropout. y_e (+)= u_e >= threshold ? x_e * scale : 0, e = 0 .. n-1; u_e is lane (first + e) % 4 of
+  // philox4x32_10(counter = {lo(q), hi(q), step, purpose_stream}, key = {key0, key1}), q = (first + e) / 4 (contract 11). y == x allowed with Overwrite.
+  void (*dropout)(T* y, const T* x, Index first, Index n, std::uint32_t key0, std::uint32_t key1, std::uint32_t step, std::uint32_t purpose_stream,
+                  std::uint32_t threshold, T scale, Accum accum);
+
+  // y (rows, cols) = (x - mean) / scale, mean and scale (cols,);   dx (+)= dy / scale
+  void (*standardize_forward)(T* y, const T* x, const T* mean, const T* scale, Index rows, Index cols);
+  void (*standardize_backward)(T* dx, const T* dy, const T* scale, Index rows, Index cols, Accum accum);
+
+  void (*add)(T* y, const T* x, Index n, Accum accum);                    // y (+)= x
+  void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2
+};
+
+template <class T>
+const Kernels<T>& kernels();  // the table of the instruction set in use (kernels/dispatch.cpp)
+
+// What the processor has and what CHAINRULE_ISA asked for. Throws ValueError where it asks for one that is unknown or not there.
+const char* isa_in_use();
+const char* isa_available();  // space-separated, slowest first: "v1 v3"
+const char* blas_core();      // what the BLAS says it runs on
+void blas_assert_sequential();  // sets the BLAS to one thread if anybody changed that
+
+}  // namespace chainrule

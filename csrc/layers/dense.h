@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// z = x W^T + b over the last axis; W (units, n_in), b (units,).
+#pragma once
+#include "layers/activation.h"
+
+namespace chainrule {
+
+class Dense : public LayerOf<Dense> {
+ public:
+  explicit Dense(const LayerSpec& spec)
+      : LayerOf(spec),
+        units_(spec.integer("units", 1)),
+        bias_(spec.flag("bias", true)),
+        initializer_(spec.string("initializer", default_initializer(find_activation(tag(), spec.string("activation", "identity"))))) {}
+
+  Shape infer(const std::vector<Shape>& in) const override {
+    expect_inputs(in, 1, 1);
+    CR_CHECK(!in[0].dims.empty() && in[0].dims.back() > 0, tag(), "input is ", in[0].str(), ": expected a last axis of known size, at least 1");
+    Shape out = in[0];
+    out.dims.back() = units_;
+    return out;
+  }
+  std::vector<TensorSpec> parameters(const std::vector<Shape>& in) const override {
+    const Index n_in = in[0].columns();
+    std::vector<TensorSpec> t{{"W", {units_, n_in}, initializer_, n_in, units_, true}};
+    if (bias_) t.push_back({"b", {units_}, "zeros", n_in, units_, false});
+    return t;
+  }
+  bool reads_input() const override { return true; }
+  bool splits_columns() const override { return true; }
+  double work(const Shape* in, const Shape&) const override { return static_cast<double>(in[0].columns()) * static_cast<double>(units_); }
+  Index bias_offset(const Shape* in) const override { return bias_ ? units_ * in[0].columns() : -1; }
+
+  // z[:, c0:c1] = x W[c0:c1]^T; b follows with the activation
+  template <class T>
+  void run_forward(const Call<T>& c) const {
+    const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time);
+    c.k.gemm(false, true, rows, c.column_end - c.column_begin, n_in, T(1), c.x[0], n_in, c.w + c.column_begin * n_in, n_in, T(0),
+             c.z + c.column_begin, units_);
+  }
+  // forward: z = x W^T + b, so dx[:, c0:c1] (+)= dz W[:, c0:c1]
+  template <class T>
+  void run_backward(const Call<T>& c) const {
+    if (!c.dx[0]) return;
+    const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time);
+    c.k.gemm(false, false, rows, c.column_end - c.column_begin, units_, T(1), c.dz, units_, c.w + c.column_begin, n_in,
+             T(c.dx_accum[0] == Accum::Add), c.dx[0] + c.column_begin, n_in);
+  }
+  // forward: z = x W^T + b, so dW[u0:u1] (+)= dz[:, u0:u1]^T x, db[u0:u1] (+)= sum of dz[:, u0:u1] over rows
+  template <class T>
+  void run_gradient(const Call<T>& c) const {
+    const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), u = c.column_begin, units = c.column_end - u;
+    c.k.gemm(true, false, units, n_in, rows, T(1), c.dz + u, units_, c.x[0], n_in, T(c.dw_accum == Accum::Add), c.dw + u * n_in, n_in);
+    if (bias_) c.k.column_sum(c.dw + units_ * n_in + u, c.dz + u, rows, units, units_, c.dw_accum);
+  }
+
+ private:
+  Index units_;
+  bool bias_;
+  std::string initializer_;
+};
+
+}  // namespace chainrule

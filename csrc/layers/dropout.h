@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Inverted dropout (Srivastava et al. 2014): y = m x / (1 - rate) with m Bernoulli(1 - rate) in training, y = x otherwise. The mask is drawn again in backward.
+#pragma once
+#include <cmath>
+
+#include "layers/layer.h"
+
+namespace chainrule {
+
+class Dropout : public LayerOf<Dropout> {
+ public:
+  explicit Dropout(const LayerSpec& spec) : LayerOf(spec), rate_(spec.number("rate")) {
+    CR_CHECK(rate_ >= 0 && rate_ < 1, tag(), "rate is ", rate_, ": expected 0 <= rate < 1");
+  }
+  Shape infer(const std::vector<Shape>& in) const override {
+    expect_inputs(in, 1, 1);
+    return in[0];
+  }
+  bool alias(bool training) const override { return !training || rate_ == 0; }
+
+  template <class T>
+  void run_forward(const Call<T>& c) const {
+    mask(c, c.z, c.x[0], Accum::Overwrite);
+  }
+  // forward: y = m x / (1 - rate), so dx (+)= m dy / (1 - rate)
+  template <class T>
+  void run_backward(const Call<T>& c) const {
+    if (c.dx[0]) mask(c, c.dx[0], c.dz, c.dx_accum[0]);
+  }
+
+ private:
+  template <class T>
+  void mask(const Call<T>& c, T* y, const T* x, Accum accum) const {
+    const Index size = c.in[0].size(c.time);
+    const auto threshold = static_cast<std::uint32_t>(std::lround(rate_ * 4294967296.0) > 4294967295 ? 4294967295 : std::lround(rate_ * 4294967296.0));
+    c.k.dropout(y, x, c.first * size, c.n * size, static_cast<std::uint32_t>(c.key.seed), static_cast<std::uint32_t>(c.key.seed >> 32), c.key.step,
+                c.key.purpose_stream, threshold, T(1 / (1 - rate_)), accum);
+  }
+  double rate_;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// The concept of a layer: what it says of itself, and its three computations. A layer holds no state: everything it touches stands in a Call.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "tensor/random.h"
+#include "tensor/shape.h"
+
+namespace chainrule {
+
+using Attribute = std::variant<std::monostate, bool, Index, double, std::string, std::vector<Index>>;
+
+// One entry of the spec's "layers": {"type": "dense", "units": 64, ...}. Getters raise ValueErrors that name the layer.
+struct LayerSpec {
+  std::string name, type;
+  std::map<std::string, Attribute> attributes;
+
+  Index integer(const std::string& key, Index least) const;
+  double number(const std::string& key) const;
+  bool flag(const std::string& key, bool otherwise) const;
+  std::string string(const std::string& key, const std::string& otherwise) const;
+  std::vector<Index> integers(const std::string& key) const;
+  const Attribute* find(const std::string& key) const;  // null where absent or None
+};
+
+// A tensor in the block of parameters or of state.
+struct TensorSpec {
+  std::string name;  // "W", "b", "mean", ...
+  std::vector<Index> shape;
+  std::string initializer;  // of math/init.h
+  Index fan_in = 0, fan_out = 0;
+  bool penalised = true;  // biases are not, unless a penalty says bias=True
+};
+
+// Rows are samples of the batch: `n` of them, the first being sample `first` (random numbers count from there). Columns [column_begin, column_end) bound
+// the work where the layer says `splits_columns`: of the output in forward, of the input in backward, of the units in gradient.
+template <class T>
+struct Call {
+  const Kernels<T>& k;
+  Index n, first, time;
+  Index column_begin, column_end;
+  const Shape* in;  // shapes of the inputs (symbolic axes not bound)
+  int n_inputs;
+  const Shape* out;
+  const T* const* x;       // inputs, each (n, ...)
+  T* z;                    // forward: the output (n, ...), before bias and fused activation
+  const T* a;              // backward: the output as it is after the activation; null unless `reads_output`
+  const T* dz;             // backward, gradient: dL/dz
+  T* const* dx;            // backward: null where not wanted
+  const Accum* dx_accum;   //
+  const T* w;              // the layer's parameters, its tensors one after the other
+  T* dw;                   // gradient: as w
+  Accum dw_accum;
+  const T* state;
+  Key key;                 // random numbers of this step and node
+};
+
+class Layer {
+ public:
+  explicit Layer(const LayerSpec& spec) : name(spec.name), type(spec.type), trainable(spec.flag("trainable", true)) {}
+  virtual ~Layer() = default;
+
+  std::string name, type;
+  bool trainable;
+
+  // Errors begin with this: "[dense_1] ".
+  std::string tag() const { return "[" + name + "] "; }
+  void expect_inputs(const std::vector<Shape>& in, std::size_t least, std::size_t most) const {
+    CR_CHECK(in.size() >= least && in.size() <= most, tag(), "got ", in.size(), " inputs: expected ", least == most ? "" : "at least ", least);
+  }
+
+  virtual Shape infer(const std::vector<Shape>& in) const = 0;
+  virtual std::vector<TensorSpec> parameters(const std::vector<Shape>&) const { return {}; }
+  virtual std::vector<TensorSpec> state(const std::vector<Shape>&) const { return {}; }
+
+  virtual bool alias(bool training) const { (void)training; return false; }  // the output is the input's memory, read with another shape
+  virtual bool reads_input() const { return false; }             // backward or gradient reads x
+  virtual bool reads_output() const { return false; }            // backward reads a
+  virtual bool splits_columns() const { return false; }
+  virtual int activation() const { return -1; }                  // index of the elementwise function this layer is, fusable into the step before it
+  virtual double activation_parameter() const { return 0; }
+  virtual bool softmax() const { return false; }
+  // Multiply-adds a matrix row, for the choice of tiles and threads.
+  virtual double work(const Shape* in, const Shape& out) const { (void)in; return static_cast<double>(out.columns()); }
+  // Offset of the bias in the layer's parameters, or -1: it is added together with the activation.
+  virtual Index bias_offset(const Shape* in) const { (void)in; return -1; }
+
+  virtual void forward(const Call<float>&) const {}
+  virtual void forward(const Call<double>&) const {}
+  virtual void backward(const Call<float>&) const {}
+  virtual void backward(const Call<double>&) const {}
+  virtual void gradient(const Call<float>&) const {}
+  virtual void gradient(const Call<double>&) const {}
+};
+
+// Forwards the six virtuals to templates run_forward<T>, run_backward<T>, run_gradient<T> of the layer.
+template <class Self>
+class LayerOf : public Layer {
+ public:
+  using Layer::Layer;
+  void forward(const Call<float>& c) const override { self().template run_forward<float>(c); }
+  void forward(const Call<double>& c) const override { self().template run_forward<double>(c); }
+  void backward(const Call<float>& c) const override { self().template run_backward<float>(c); }
+  void backward(const Call<double>& c) const override { self().template run_backward<double>(c); }
+  void gradient(const Call<float>& c) const override { self().template run_gradient<float>(c); }
+  void gradient(const Call<double>& c) const override { self().template run_gradient<double>(c); }
+
+  template <class T>
+  void run_forward(const Call<T>&) const {}
+  template <class T>
+  void run_backward(const Call<T>&) const {}
+  template <class T>
+  void run_gradient(const Call<T>&) const {}
+
+ private:
+  const Self& self() const { return static_cast<const Self&>(*this); }
+};
+
+}  // namespace chainrule

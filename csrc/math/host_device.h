@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// What the formula headers of this folder share. They are opened once for each instruction set: CR_ISA names the namespace that holds everything they
+// define (docs/architecture.md, "One source, several instruction sets"). Always inlined: a call left in a loop would keep it from being vectorised.
+#pragma once
+#include <cstdint>
+
+#ifndef CR_ISA
+#error "CR_ISA names the namespace that this file is compiled for"
+#endif
+#ifndef CR_HD
+#define CR_HD  // CUDA: __host__ __device__
+#endif
+#define CR_FN CR_HD inline __attribute__((always_inline))

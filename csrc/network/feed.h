@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Where the rows of a batch come from, and who may stop the work. Implemented in train/ and in the bindings.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+#include "kernels/kernels.h"
+
+namespace chainrule {
+
+// Rows are counted within the batch. Called from several threads at once.
+template <class T>
+class Feed {
+ public:
+  virtual ~Feed() = default;
+  // Rows [first, first + n) of input j: memory that holds them already, or `buffer` (n, size of a sample) after filling it.
+  virtual const T* input(int j, Index first, Index n, T* buffer) const = 0;
+  // Targets of output j, either as labels (rows,) or as values (rows, columns): sets one of the two pointers. Buffers are large enough.
+  virtual void target(int j, Index first, Index n, std::int32_t* label_buffer, T* buffer, const std::int32_t*& labels, const T*& y) const {
+    (void)j, (void)first, (void)n, (void)label_buffer, (void)buffer;
+    labels = nullptr, y = nullptr;
+  }
+  // Weights (rows,) of output j, or null for 1.
+  virtual const T* weights(int j, Index first, Index n, T* buffer) const { return (void)j, (void)first, (void)n, (void)buffer, nullptr; }
+  // Sum over the batch's rows of output j.
+  virtual double sum_of_weights(int j) const = 0;
+  // LossKind::Custom: writes the objective's derivative at a (n, ...) to da, returns its value.
+  virtual double custom_loss(int j, Index n, const T* a, T* da) const { return (void)j, (void)n, (void)a, (void)da, 0; }
+};
+
+// Work is given up between two tasks once `flag` is set. The thread that started the work asks `poll` about every 20 ms (Ctrl-C).
+class Cancel {
+ public:
+  std::atomic<bool> flag{false};
+  std::function<bool()> poll;
+
+  bool check(int worker) {
+    if (worker == 0 && poll) {
+      const auto now = std::chrono::steady_clock::now();
+      if (now - last_ > std::chrono::milliseconds(20)) {
+        last_ = now;
+        if (poll()) flag = true;
+      }
+    }
+    return flag.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace chainrule

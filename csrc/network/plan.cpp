@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+#include "network/plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace chainrule {
+
+namespace {
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+// The op whose input the canonical loss of `kind` reads, or -1: softmax with cross-entropy, sigmoid with binary cross-entropy.
+int canonical_activation(const Graph& g, int value, LossKind kind) {
+  const Layer& l = *g.ops[at(value)].layer;
+  if (l.type != "activation") return -1;
+  if (kind == LossKind::CrossEntropy && l.softmax()) return value;
+  if (kind == LossKind::BinaryCrossEntropy && l.activation() >= 0 && std::string(kernels<double>().activations[l.activation()].name) == "sigmoid")
+    return value;
+  return -1;
+}
+}  // namespace
+
+LossKind loss_kind(const std::string& name) {
+  if (name == "cross_entropy") return LossKind::CrossEntropy;
+  if (name == "binary_cross_entropy") return LossKind::BinaryCrossEntropy;
+  if (name == "squared_error") return LossKind::SquaredError;
+  if (name == "custom") return LossKind::Custom;
+  throw ValueError(text("unknown loss '", name, "': expected one of cross_entropy, binary_cross_entropy, squared_error, or a callable"));
+}
+
+Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
+  const int n_ops = static_cast<int>(g.ops.size());
+  CR_CHECK(p.losses.empty() || p.losses.size() == g.outputs.size(), "got ", p.losses.size(), " losses: expected one for each of the ", g.outputs.size(),
+           " outputs");
+
+  outputs = p.target >= 0 ? std::vector<int>{p.target} : g.outputs;
+  std::vector<int> root(at(n_ops)), readers(at(n_ops), 0);
+  for (int i = 0; i < n_ops; ++i) {
+    const Op& op = g.ops[at(i)];
+    root[at(i)] = op.layer->alias(p.training) ? root[at(op.in[0])] : i;
+    symbolic = symbolic || op.shape.symbolic();
+  }
+
+  std::vector<char> separate(at(n_ops), 0), needed(at(n_ops), 0);
+  for (std::size_t j = 0; j < p.losses.size(); ++j) {
+    const int out = g.outputs[j];
+    const int activation = canonical_activation(g, out, p.losses[j].kind);
+    LossPlan loss{p.losses[j], root[at(out)], activation >= 0, g.ops[at(out)].shape};
+    if (activation >= 0) {
+      loss.value = root[at(g.ops[at(activation)].in[0])];
+      separate[at(activation)] = 1;
+    }
+    whole_batch = whole_batch || loss.choice.kind == LossKind::Custom;
+    needed[at(loss.value)] = 1;
+    losses.push_back(loss);
+  }
+  if (p.losses.empty() || p.keep)
+    for (int v : outputs) needed[at(root[at(v)])] = 1;
+  for (int i = n_ops; i-- > 0;)
+    if (needed[at(i)])
+      for (int v : g.ops[at(i)].in) {
+        needed[at(root[at(v)])] = 1;
+        ++readers[at(root[at(v)])];
+      }
+  for (const LossPlan& l : losses) ++readers[at(l.value)];
+  if (p.losses.empty() || p.keep)
+    for (int v : outputs) ++readers[at(root[at(v)])];
+
+  values.resize(at(n_ops));
+  for (int i = 0; i < n_ops; ++i) values[at(i)].root = root[at(i)];
+  for (int i = 0; i < n_ops; ++i) {
+    const Op& op = g.ops[at(i)];
+    if (!needed[at(i)] || root[at(i)] != i || op.layer->type == "input") continue;
+    const int before = op.in.empty() ? -1 : root[at(op.in[0])];
+    if (op.layer->activation() > 0 && !separate[at(i)] && readers[at(before)] == 1 && before == op.in[0] && values[at(before)].step >= 0 &&
+        steps[at(values[at(before)].step)].activation == 0 && !g.ops[at(before)].layer->reads_output()) {
+      Step& s = steps[at(values[at(before)].step)];
+      s.activation = op.layer->activation();
+      s.parameter = op.layer->activation_parameter();
+      s.value = i;
+      values[at(i)].step = values[at(before)].step;
+      continue;
+    }
+    Step s;
+    s.op = s.value = i;
+    for (int v : op.in) s.in.push_back(root[at(v)]);
+    s.in_shapes = g.input_shapes(op);
+    s.bias = op.layer->bias_offset(s.in_shapes.data());
+    values[at(i)].step = static_cast<int>(steps.size());
+    steps.push_back(s);
+  }
+
+  plan_backward();
+
+  // Memory. Times: inputs 0, forward of step s at s + 1, losses at S + 1, backward of step s at 2 S + 1 - s.
+  const int S = static_cast<int>(steps.size()), end = 2 * S + 2;
+  const auto backward_time = [&](int s) { return 2 * S + 1 - s; };
+  for (int v : g.inputs) {
+    values[at(v)].z = values[at(v)].a = new_buffer(g.ops[at(v)].shape, 0);
+    input_buffers.push_back(values[at(v)].a);
+  }
+  for (int s = 0; s < S; ++s) {
+    const Step& step = steps[at(s)];
+    ValuePlan& v = values[at(step.value)];
+    const Shape& shape = g.ops[at(step.op)].shape;
+    v.a = v.z = new_buffer(shape, s + 1);
+    const bool needs_z = step.activation > 0 && kernels<double>().activations[step.activation].needs_z;
+    if (step.activation > 0 && ((needs_z && step.grad) || p.keep)) v.z = new_buffer(shape, s + 1);
+    for (int in : step.in) {
+      use(values[at(in)].a, s + 1);
+      if (step.grad && g.ops[at(step.op)].layer->reads_input()) use(values[at(in)].a, backward_time(s));
+    }
+    if (step.grad && g.ops[at(step.op)].layer->reads_output()) use(v.a, backward_time(s));
+    if (step.grad && step.activation > 0) use(needs_z ? v.z : v.a, backward_time(s));
+  }
+  if (p.losses.empty() || p.keep)
+    for (int v : outputs) use(values[at(root[at(v)])].a, end);
+  for (const LossPlan& l : losses) {
+    use(values[at(l.value)].a, l.choice.kind == LossKind::External ? end : S + 1);
+    if (values[at(l.value)].needs_grad) values[at(l.value)].grad = new_buffer(g.ops[at(l.value)].shape, S + 1);
+  }
+  for (int s = S; s-- > 0;)
+    if (steps[at(s)].grad)
+      for (std::size_t i = 0; i < steps[at(s)].in.size(); ++i) {
+        ValuePlan& v = values[at(steps[at(s)].in[i])];
+        if (steps[at(s)].wants[i] && v.grad < 0) v.grad = new_buffer(g.ops[at(v.root)].shape, backward_time(s));
+      }
+  for (ValuePlan& v : values) {
+    if (v.grad < 0) continue;
+    use(v.grad, v.step < 0 ? end : backward_time(v.step));
+  }
+  if (p.keep)
+    for (Buffer& b : buffers) b.last = end;
+}
+
+void Plan::plan_backward() {
+  if (!mode.gradients) return;
+  std::vector<char> gets(values.size(), 0);
+  for (int v : graph.inputs) values[at(v)].needs_grad = mode.input_gradients;
+  for (Step& s : steps) {
+    bool needs = mode.parameter_gradients && graph.ops[at(s.op)].layer->trainable &&
+                 !graph.ops[at(s.op)].layer->parameters(s.in_shapes).empty();
+    s.weights = needs;
+    for (int in : s.in) needs = needs || values[at(in)].needs_grad;
+    values[at(s.value)].needs_grad = needs;
+  }
+
+  struct Last {
+    int* step_flag = nullptr;
+    bool* loss_flag = nullptr;
+  };
+  std::vector<Last> last(values.size());
+  const auto write = [&](int v, int* step_flag, bool* loss_flag) {
+    Last& l = last[at(v)];
+    if (l.step_flag) *l.step_flag = 0;
+    if (l.loss_flag) *l.loss_flag = false;
+    l = {step_flag, loss_flag};
+    if (step_flag) *step_flag = 1;
+    if (loss_flag) *loss_flag = true;
+    const Accum accum = gets[at(v)] ? Accum::Add : Accum::Overwrite;
+    gets[at(v)] = 1;
+    return accum;
+  };
+  for (LossPlan& l : losses)
+    if (values[at(l.value)].needs_grad) l.dx = write(l.value, nullptr, &l.finishes);
+  std::vector<char> written(graph.layers.size(), 0);
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    Step& s = steps[i];
+    s.wants.assign(s.in.size(), 0);
+    s.dx.assign(s.in.size(), Accum::Overwrite);
+    s.finishes.assign(s.in.size(), 0);
+    s.grad = gets[at(s.value)];
+    s.weights = s.weights && s.grad;
+    if (!s.grad) continue;
+    if (s.weights) {
+      char& w = written[at(graph.ops[at(s.op)].index)];
+      s.dw = w ? Accum::Add : Accum::Overwrite;
+      w = 1;
+    }
+    for (std::size_t j = 0; j < s.in.size(); ++j)
+      if (values[at(s.in[j])].needs_grad) {
+        s.wants[j] = 1;
+        s.dx[j] = write(s.in[j], &s.finishes[j], nullptr);
+      }
+  }
+}
+
+int Plan::new_buffer(const Shape& shape, int first) {
+  buffers.push_back({shape, first, first});
+  return static_cast<int>(buffers.size()) - 1;
+}
+void Plan::use(int buffer, int time) { buffers[at(buffer)].last = std::max(buffers[at(buffer)].last, time); }
+
+std::vector<Index> Plan::layout(Index n, Index time, Index& total) const {
+  std::vector<int> order(buffers.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return buffers[at(x)].first < buffers[at(y)].first; });
+  std::vector<Index> offset(buffers.size(), 0), size(buffers.size());
+  for (std::size_t b = 0; b < buffers.size(); ++b) size[b] = (checked_multiply(n, buffers[b].shape.size(time)) + 15) / 16 * 16;  // 64 bytes of float
+  total = 0;
+  std::vector<int> live;
+  for (int b : order) {
+    std::erase_if(live, [&](int other) { return buffers[at(other)].last < buffers[at(b)].first; });
+    std::sort(live.begin(), live.end(), [&](int x, int y) { return offset[at(x)] < offset[at(y)]; });
+    Index place = 0;
+    for (int other : live) {
+      if (place + size[at(b)] <= offset[at(other)]) break;
+      place = std::max(place, offset[at(other)] + size[at(other)]);
+    }
+    offset[at(b)] = place;
+    total = std::max(total, place + size[at(b)]);
+    live.push_back(b);
+  }
+  return offset;
+}
+
+namespace {
+Index rows_per_sample(const Graph& g, Index time) {
+  Index most = 1;
+  for (const Op& op : g.ops) most = std::max(most, op.shape.rows(time));
+  return most;
+}
+}  // namespace
+
+double Plan::work_per_sample(Index time) const {
+  double work = 0;
+  for (const Step& s : steps) {
+    const Op& op = graph.ops[at(s.op)];
+    work += op.layer->work(s.in_shapes.data(), op.shape) * static_cast<double>(op.shape.rows(time));
+  }
+  return work;
+}
+
+bool Plan::by_chunks(Index n, Index time) const {
+  if (whole_batch || mode.keep || rows_per_sample(graph, time) > 2048) return false;
+  // 131,072 parameters are 512 KB of float32: W, its gradient slot and a chunk's activations still share a second-level cache.
+  // Without gradients a wide network goes by chunks too once there are enough of them.
+  return graph.n_parameters <= 131072 || (!mode.gradients && n >= 512 / rows_per_sample(graph, time));
+}
+Index Plan::chunk_rows(Index n, Index time) const {
+  const Index per_sample = rows_per_sample(graph, time);
+  if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, 2048 / per_sample);
+  const Index rows = graph.n_parameters > 131072 ? 128 : n <= 128 ? 32 : n <= 8192 ? 64 : 128;
+  return std::max<Index>(1, rows / per_sample);
+}
+Index Plan::slots(Index n, Index time) const {
+  const Index chunks = (n + chunk_rows(n, time) - 1) / std::max<Index>(1, chunk_rows(n, time));
+  const Index most = std::clamp<Index>((Index{1} << 21) / std::max<Index>(1, graph.n_parameters), 8, 64);  // 8 MB of float32
+  return std::clamp<Index>(chunks, 1, most);
+}
+
+}  // namespace chainrule

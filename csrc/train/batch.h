@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// A data set as sources, and a batch of its rows as a Feed.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "network/feed.h"
+#include "train/source.h"
+
+namespace chainrule {
+
+template <class T>
+struct Data {
+  struct Target {
+    Source y;
+    bool labels = false;      // integers 0 .. columns-1
+    bool weighted = false;
+    Source s;                 // one weight a sample, or one a row of the output
+    Index rows_per_sample = 1, columns = 1;  // of the output
+    // LossKind::Custom: (rows of the batch or null, first row, n, a, da) -> value
+    std::function<double(const Index*, Index, Index, const T*, T*)> custom;
+  };
+  Index rows = 0, time = 1;
+  std::vector<Source> inputs;
+  std::vector<Target> targets;
+};
+
+// Rows index[0 .. n) of the data, or [base, base + n) if index is null.
+template <class T>
+class BatchFeed : public Feed<T> {
+ public:
+  BatchFeed(const Data<T>& data, const Index* index, Index base, Index n) : data_(data), index_(index), base_(base) {
+    for (const auto& t : data.targets) sum_.push_back(t.weighted ? sum(t, n) : static_cast<double>(n * t.rows_per_sample));
+  }
+
+  const T* input(int j, Index first, Index n, T* buffer) const override {
+    return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer);
+  }
+  void target(int j, Index first, Index n, std::int32_t* label_buffer, T* buffer, const std::int32_t*& labels, const T*& y) const override {
+    const auto& t = data_.targets[static_cast<std::size_t>(j)];
+    labels = nullptr, y = nullptr;
+    if (!t.labels) {
+      y = rows(t.y, first, n, buffer);
+      return;
+    }
+    labels = rows(t.y, first, n, label_buffer);
+    for (Index i = 0; i < n * t.rows_per_sample; ++i)  // the kernels index with them
+      CR_CHECK(labels[i] >= 0 && labels[i] < t.columns, "[", t.y.name, "] holds the label ", labels[i], ": expected 0 to ", t.columns - 1);
+  }
+  const T* weights(int j, Index first, Index n, T* buffer) const override {
+    const auto& t = data_.targets[static_cast<std::size_t>(j)];
+    if (!t.weighted) return nullptr;
+    if (t.s.size == t.rows_per_sample) return rows(t.s, first, n, buffer);
+    const Index each = t.rows_per_sample;  // one weight a sample: the same for all its rows
+    t.s.template gather<T>(index_, index_ ? first : base_ + first, n, buffer);
+    for (Index i = n; i-- > 0;)
+      for (Index r = each; r-- > 0;) buffer[i * each + r] = buffer[i];
+    return buffer;
+  }
+  double sum_of_weights(int j) const override { return sum_[static_cast<std::size_t>(j)]; }
+  double custom_loss(int j, Index n, const T* a, T* da) const override { return data_.targets[static_cast<std::size_t>(j)].custom(index_, base_, n, a, da); }
+
+ private:
+  template <class V>
+  const V* rows(const Source& source, Index first, Index n, V* buffer) const {
+    if (!index_)
+      if (const V* p = source.template in_place<V>(base_ + first, n)) return p;
+    source.template gather<V>(index_, index_ ? first : base_ + first, n, buffer);
+    return buffer;
+  }
+  double sum(const typename Data<T>::Target& t, Index n) const {
+    T block[256];
+    double total = 0;
+    if (t.s.size > 256) {
+      std::vector<T> row(static_cast<std::size_t>(t.s.size));
+      for (Index i = 0; i < n; ++i) {
+        t.s.template gather<T>(index_, index_ ? i : base_ + i, 1, row.data());
+        for (T v : row) total += static_cast<double>(v);
+      }
+    } else {
+      const Index step = 256 / t.s.size;
+      for (Index i = 0; i < n; i += step) {
+        const Index m = std::min(step, n - i);
+        t.s.template gather<T>(index_, index_ ? i : base_ + i, m, block);
+        for (Index e = 0; e < m * t.s.size; ++e) total += static_cast<double>(block[e]);
+      }
+    }
+    return t.s.size == t.rows_per_sample ? total : total * static_cast<double>(t.rows_per_sample);
+  }
+
+  const Data<T>& data_;
+  const Index* index_;
+  Index base_;
+  std::vector<double> sum_;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The user's arrays as they are: any number type, any stride, also memory-mapped. Rows are converted while they are gathered; nothing is copied whole.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "tensor/shape.h"
+
+namespace chainrule {
+
+enum class DType : int { Bool, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64 };
+
+struct Source {
+  std::string name;                  // for messages: "X", "input_2", "y"
+  const char* data = nullptr;
+  DType dtype = DType::F32;
+  Index rows = 0;
+  Index row_stride = 0;              // bytes
+  std::vector<Index> shape, stride;  // of one row; strides in bytes
+  Index size = 1;                    // elements of one row
+  bool packed = true;                // a row's elements follow each other in C order
+  bool copy = false;                 // never hand out the memory itself: it may change before backward reads it
+  bool check = false;                // raise where a value is not finite
+
+  // Rows `index[first .. first + n)`, or [first, first + n) if index is null, into out (n, size).
+  template <class T>
+  void gather(const Index* index, Index first, Index n, T* out) const;
+  // The memory of rows [first, first + n) where it needs no conversion, else null.
+  template <class T>
+  const T* in_place(Index first, Index n) const;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tensor/parallel.h"
+#include "tensor/random.h"
+
+namespace chainrule {
+
+namespace {
+template <class T>
+Job<T> job_for(Network<T>& net, const Feed<T>& feed, Index n, Index time, Cancel& cancel) {
+  Job<T> job;
+  job.parameters = net.parameters.data();
+  job.state = net.state.data();
+  job.feed = &feed;
+  job.n = n, job.time = time;
+  job.seed = net.seed;
+  job.step = static_cast<std::uint32_t>(net.training.step);
+  job.cancel = &cancel;
+  return job;
+}
+
+// Rows [first, first + n) of the data or of a subset of it.
+template <class T>
+BatchFeed<T> rows_of(const Data<T>& data, const std::vector<Index>* subset, Index first, Index n) {
+  return subset ? BatchFeed<T>(data, subset->data() + first, 0, n) : BatchFeed<T>(data, nullptr, first, n);
+}
+template <class T>
+Index count(const Data<T>& data, const std::vector<Index>* subset) {
+  return subset ? static_cast<Index>(subset->size()) : data.rows;
+}
+}  // namespace
+
+template <class T>
+Trainer<T>::Trainer(Network<T>& network, const FitSpec& spec) : net_(network), spec_(spec), last_loss_(std::numeric_limits<double>::quiet_NaN()) {
+  net_.prepare_training(spec.optimizer);
+}
+
+template <class T>
+StepReport Trainer<T>::commit(T* slots, Index count, double sum_of_weights) {
+  TrainingState<T>& s = net_.training;
+  const double alpha = spec_.schedule.alpha(s.step, std::max<Index>(0, s.epoch - 1));
+  const StepReport report = update(*s.optimizer, spec_.segments, net_.parameters.data(), slots, count, net_.graph.n_parameters,
+                                   s.m.size() ? s.m.data() : nullptr, s.v.size() ? s.v.data() : nullptr, alpha, s.step + 1, sum_of_weights);
+  ++s.step;
+  return report;
+}
+
+template <class T>
+bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
+  Mode mode;
+  mode.losses = spec_.losses;
+  mode.gradients = mode.training = true;
+  weight = 0;
+  for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
+  if (n == 0 || !(weight > 0)) return false;
+  const Plan& plan = net_.plan(mode);
+  const Index slots = plan.by_chunks(n, time) ? plan.slots(n, time) : 1;
+  T* g = net_.slots(slots);
+  typename Network<T>::Spaces spaces(net_, plan.by_chunks(n, time) ? static_cast<int>(std::min<Index>(slots, num_threads())) : 1, plan);
+  Job<T> job = job_for<T>(net_, feed, n, time, cancel);
+  job.chunks_by_thread = chunks;
+  Executor<T> executor(plan, job);
+  const Totals totals = executor.compute(spaces.list, g, net_.graph.n_parameters);
+  if (!totals.finite) diverged(feed, n, time, totals.loss);
+  const StepReport report = commit(g, slots, weight / static_cast<double>(spec_.losses.size()));
+  loss = totals.loss + report.penalty;
+  if (report.overflow || !std::isfinite(loss)) {
+    if (!backup_.empty()) std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
+    const Index epoch = net_.training.epoch;
+    net_.reset_training();
+    const std::string layer = report.overflow ? report.overflow->layer : "penalty";
+    throw Divergence(text("[", layer, "] W overflowed: it is again what it was at the start of the epoch"), epoch - 1, layer, last_loss_);
+  }
+  last_loss_ = loss;
+  return true;
+}
+
+// The step is given up; what follows only finds the name to report.
+template <class T>
+void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double loss) {
+  Mode mode;
+  mode.training = mode.keep = true;
+  const Plan& plan = net_.plan(mode);
+  typename Network<T>::Spaces spaces(net_, 1, plan);
+  Cancel cancel;
+  const Job<T> job = job_for<T>(net_, feed, n, time, cancel);
+  Executor<T> executor(plan, job);
+  std::size_t at = plan.steps.size();  // the earliest step that makes something that is not finite
+  for (Index first = 0, block = 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
+    const Index rows = std::min(block, n - first);
+    executor.forward_all(*spaces.list[0], first, rows);
+    for (std::size_t i = 0; i < at; ++i) {
+      const ValuePlan& v = plan.values[static_cast<std::size_t>(plan.steps[i].value)];
+      const Index count = rows * net_.graph.ops[static_cast<std::size_t>(plan.steps[i].op)].shape.size(time);
+      if (!kernels<T>().all_finite(spaces.list[0]->buffer[static_cast<std::size_t>(v.z)], count) ||
+          !kernels<T>().all_finite(spaces.list[0]->buffer[static_cast<std::size_t>(v.a)], count))
+        at = i;
+    }
+  }
+  const std::string layer = net_.graph.ops[static_cast<std::size_t>(at < plan.steps.size() ? plan.steps[at].op : net_.graph.outputs[0])].name;
+  const Index epoch = net_.training.epoch;
+  throw Divergence(text("[", layer, "] the ", std::isfinite(loss) ? "gradient" : "loss", " of step ", net_.training.step + 1, " is not finite"), epoch - 1, layer,
+                   last_loss_);
+}
+
+template <class T>
+Index Trainer<T>::begin_epoch() {
+  backup_.assign(net_.parameters.data(), net_.parameters.data() + net_.graph.n_parameters);
+  return net_.training.epoch++;
+}
+
+template <class T>
+EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+  blas_assert_sequential();
+  const Index n = count(data, subset), batch = std::min(spec_.batch_size, n);
+  const auto number = static_cast<std::uint32_t>(begin_epoch());
+  // The order inside a batch changes no sum but its rounding, so a full batch is not shuffled.
+  const bool shuffle = spec_.shuffle && batch < n;
+  const Permutation order(net_.seed, number, Purpose::Shuffle, shuffle ? n : 0);
+  std::vector<Index> index(shuffle ? static_cast<std::size_t>(batch) : 0);
+  EpochReport report;
+  report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
+  double total = 0, weights = 0;
+  for (Index first = 0; first < n; first += batch) {
+    if (net_.stop.exchange(false)) {
+      report.stopped = true;
+      break;
+    }
+    const Index m = std::min(batch, n - first);
+    double loss = 0, weight = 0;
+    bool done;
+    if (shuffle) {
+      order.fill(first, m, index.data());
+      if (subset)
+        for (Index i = 0; i < m; ++i) index[static_cast<std::size_t>(i)] = (*subset)[static_cast<std::size_t>(index[static_cast<std::size_t>(i)])];
+      done = step(BatchFeed<T>(data, index.data(), 0, m), m, data.time, cancel, loss, weight, &report.chunks_by_thread);
+    } else {
+      done = step(rows_of(data, subset, first, m), m, data.time, cancel, loss, weight, &report.chunks_by_thread);
+    }
+    if (!done) continue;
+    ++report.steps;
+    total += weight * loss;
+    weights += weight;
+  }
+  report.loss = weights > 0 ? total / weights : std::numeric_limits<double>::quiet_NaN();
+  return report;
+}
+
+template <class T>
+bool Trainer<T>::step(const Data<T>& data, Cancel& cancel, double& loss, double& weight) {
+  blas_assert_sequential();
+  return step(BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, cancel, loss, weight, nullptr);
+}
+
+template <class T>
+void Trainer<T>::apply_gradients() {
+  if (!kernels<T>().all_finite(net_.gradients(), net_.graph.n_parameters))
+    throw Divergence("[step] the gradients are not finite: clear them with net.clear_gradients()", net_.training.epoch, "", last_loss_);
+  backup_.assign(net_.parameters.data(), net_.parameters.data() + net_.graph.n_parameters);
+  const StepReport report = commit(net_.gradients(), 1, 1);
+  if (report.overflow) {
+    std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
+    const Index epoch = net_.training.epoch;
+    net_.reset_training();  // the velocity overflowed too
+    throw Divergence(text("[", report.overflow->layer, "] W overflowed: it is as it was before the step"), epoch, report.overflow->layer, last_loss_);
+  }
+  net_.clear_gradients();
+}
+
+template <class T>
+Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+  Mode mode;
+  mode.losses = losses;
+  const Plan& plan = net.plan(mode);
+  const Index n = count(data, subset);
+  typename Network<T>::Spaces spaces(net, num_threads(), plan);
+  const BatchFeed<T> feed = rows_of(data, subset, 0, n);
+  Job<T> job = job_for<T>(net, feed, n, data.time, cancel);
+  job.count_hits = true;
+  Executor<T> executor(plan, job);
+  const Totals totals = executor.compute(spaces.list, nullptr, 0);
+  Evaluation e;
+  e.loss = totals.loss;
+  for (std::size_t j = 0; j < losses.size(); ++j) {
+    const bool counts = losses[j].kind == LossKind::CrossEntropy || losses[j].kind == LossKind::BinaryCrossEntropy;
+    e.accuracy.push_back(counts ? totals.hits[j] / feed.sum_of_weights(static_cast<int>(j)) : std::numeric_limits<double>::quiet_NaN());
+  }
+  return e;
+}
+
+template <class T>
+void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target) {
+  Mode mode;
+  mode.target = target;
+  const Plan& plan = net.plan(mode);
+  const BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  const Index rows = plan.chunk_rows(data.rows, data.time);
+  const bool chunks = plan.by_chunks(data.rows, data.time);
+  typename Network<T>::Spaces spaces(net, chunks ? static_cast<int>(std::clamp<Index>((data.rows + rows - 1) / rows, 1, num_threads())) : 1, plan);
+  Executor<T> executor(plan, job_for<T>(net, feed, data.rows, data.time, cancel));
+  executor.predict(spaces.list, outputs);
+}
+
+// Chan, Golub and LeVeque (1983): moments of blocks of rows, merged in order, in double.
+template <class T>
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+  const Index n = count(data, subset), block = 1024;
+  const bool weighted = data.targets.size() == 1 && data.targets[0].weighted && data.targets[0].s.size == 1;
+  for (const Op& op : net.graph.ops) {
+    if (op.layer->type != "standardize") continue;
+    T* mean = net.state.data() + net.graph.state_offset[static_cast<std::size_t>(op.index)];
+    const Index columns = op.shape.columns(), per_sample = op.shape.rows(data.time);
+    T* scale = mean + columns;
+    if (scale[0] != T(0)) continue;
+    Mode mode;
+    mode.target = op.in[0];
+    const Plan& plan = net.plan(mode);
+    std::vector<T> x(static_cast<std::size_t>(std::min(block, n) * per_sample * columns)), s(static_cast<std::size_t>(std::min(block, n)), T(1));
+    std::vector<double> m(static_cast<std::size_t>(columns), 0.0), m2 = m;
+    double total = 0;
+    for (Index first = 0; first < n; first += block) {
+      const Index rows = std::min(block, n - first);
+      const BatchFeed<T> feed = rows_of(data, subset, first, rows);
+      typename Network<T>::Spaces spaces(net, num_threads(), plan);
+      Executor<T> executor(plan, job_for<T>(net, feed, rows, data.time, cancel));
+      T* out[] = {x.data()};
+      executor.predict(spaces.list, out);
+      if (weighted) data.targets[0].s.template gather<T>(subset ? subset->data() : nullptr, first, rows, s.data());
+      double weight = 0;
+      for (Index i = 0; i < rows; ++i) weight += static_cast<double>(s[static_cast<std::size_t>(i)]) * static_cast<double>(per_sample);
+      if (!(weight > 0)) continue;
+      for (Index c = 0; c < columns; ++c) {
+        const auto at = [&](Index r) { return static_cast<double>(x[static_cast<std::size_t>(r * columns + c)]); };
+        const auto w = [&](Index r) { return static_cast<double>(s[static_cast<std::size_t>(r / per_sample)]); };
+        double sum = 0, square = 0;
+        for (Index r = 0; r < rows * per_sample; ++r) sum += w(r) * at(r);
+        const double mu = sum / weight;
+        for (Index r = 0; r < rows * per_sample; ++r) square += w(r) * (at(r) - mu) * (at(r) - mu);
+        double& mc = m[static_cast<std::size_t>(c)];
+        const double d = mu - mc;
+        m2[static_cast<std::size_t>(c)] += square + d * d * total * weight / (total + weight);
+        mc += d * weight / (total + weight);
+      }
+      total += weight;
+    }
+    for (Index c = 0; c < columns; ++c) {
+      const double mu = m[static_cast<std::size_t>(c)], sd = total > 0 ? std::sqrt(m2[static_cast<std::size_t>(c)] / total) : 0;
+      const bool varies = sd > 10 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::fabs(mu) && sd >= static_cast<double>(std::numeric_limits<T>::min());
+      CR_CHECK(std::isfinite(mu) && std::isfinite(sd), op.layer->tag(), "column ", c, " has mean ", mu, " and deviation ", sd, ": expected finite numbers");
+      mean[c] = T(mu);
+      scale[c] = varies ? T(sd) : T(1);
+    }
+  }
+}
+
+template class Trainer<float>;
+template class Trainer<double>;
+template Evaluation evaluate<float>(Network<float>&, const std::vector<LossChoice>&, const Data<float>&, const std::vector<Index>*, Cancel&);
+template Evaluation evaluate<double>(Network<double>&, const std::vector<LossChoice>&, const Data<double>&, const std::vector<Index>*, Cancel&);
+template void predict<float>(Network<float>&, const Data<float>&, float* const*, Cancel&, int);
+template void predict<double>(Network<double>&, const Data<double>&, double* const*, Cancel&, int);
+template void adapt<float>(Network<float>&, const Data<float>&, const std::vector<Index>*, Cancel&);
+template void adapt<double>(Network<double>&, const Data<double>&, const std::vector<Index>*, Cancel&);
+
+}  // namespace chainrule

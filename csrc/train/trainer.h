@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Training: an epoch, one step, evaluation, prediction, and what Standardize learns. Each is one call without the interpreter.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "network/network.h"
+#include "optim/schedule.h"
+#include "train/batch.h"
+
+namespace chainrule {
+
+// The loss, a delta or W left the finite numbers. W is that of the last committed step (`overflow`: of the start of the epoch).
+struct Divergence : Error {
+  Divergence(const std::string& message, Index epoch_, std::string layer_, double last_loss_)
+      : Error(message), epoch(epoch_), layer(std::move(layer_)), last_loss(last_loss_) {}
+  Index epoch;
+  std::string layer;
+  double last_loss;
+};
+
+struct FitSpec {
+  std::vector<LossChoice> losses;
+  OptimizerSpec optimizer;
+  Schedule schedule;
+  std::vector<Segment> segments;
+  Index batch_size = 32;
+  bool shuffle = true;
+};
+
+struct EpochReport {
+  double loss = 0;       // mean of the batches' objectives, each as it was before its step, weighted by the batches' weights
+  Index steps = 0;
+  bool stopped = false;  // by net.stop()
+  std::vector<Index> chunks_by_thread;
+};
+
+template <class T>
+class Trainer {
+ public:
+  Trainer(Network<T>& network, const FitSpec& spec);
+
+  // One pass over `data`'s rows, or over `subset` of them. Throws Interrupted (nothing of the step in progress is kept), Divergence.
+  EpochReport epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+  // What epoch() begins with, for steps of one's own: keeps W in case it overflows, counts. Returns the epoch's number.
+  Index begin_epoch();
+  // One step on all rows of `data`; false if their weights sum to 0. `loss` is the objective before it.
+  bool step(const Data<T>& data, Cancel& cancel, double& loss, double& weight);
+  // optimizer.step(net): one step along the gradients that backward has summed, which are then cleared.
+  void apply_gradients();
+
+ private:
+  bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
+  StepReport commit(T* slots, Index count, double sum_of_weights);
+  [[noreturn]] void diverged(const BatchFeed<T>& feed, Index n, Index time, double loss);
+
+  Network<T>& net_;
+  FitSpec spec_;
+  double last_loss_;
+  std::vector<T> backup_;
+};
+
+struct Evaluation {
+  double loss = 0;
+  std::vector<double> accuracy;  // by output; NaN where the loss has none
+};
+template <class T>
+Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+
+// outputs[j]: (rows, size of output j)
+template <class T>
+void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target = -1);
+
+// Learns mean and scale of every Standardize layer that has not learned yet, in the order of the network, from the rows of `data` (or `subset`).
+template <class T>
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+
+}  // namespace chainrule

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""chainrule: neural networks from the formulas, at the speed of the machine.
+
+z[k+1] = a[k] @ W[k].T + b[k], a[k+1] = g[k+1](z[k+1]), delta[k] = dL/dz[k]: the notation is in NOTATION.md.
+"""
+
+from __future__ import annotations
+
+from chainrule._blas import import_core as _import_core
+
+_core = _import_core()
+
+from chainrule import datasets, functional, schedules  # noqa: E402
+from chainrule._core import activations, build_info, num_threads, set_num_threads  # noqa: E402
+from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
+from chainrule.errors import DivergenceError  # noqa: E402
+from chainrule.graph import Node  # noqa: E402
+from chainrule.history import History  # noqa: E402
+from chainrule.intake import Batches  # noqa: E402
+from chainrule.layers import (  # noqa: E402
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Layer,
+    Multiply,
+    Standardize,
+    concat,
+)
+from chainrule.losses import BinaryCrossEntropy, CrossEntropy, SquaredError  # noqa: E402
+from chainrule.network import Network, load  # noqa: E402
+from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
+from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
+
+__version__: str = _core.__version__
+
+__all__ = [
+    "L1",
+    "L2",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "Add",
+    "Batches",
+    "BinaryCrossEntropy",
+    "Callback",
+    "Concatenate",
+    "CrossEntropy",
+    "Dense",
+    "DivergenceError",
+    "Dropout",
+    "EarlyStopping",
+    "ElasticNet",
+    "Flatten",
+    "History",
+    "Input",
+    "Layer",
+    "Multiply",
+    "Network",
+    "Node",
+    "RMSprop",
+    "SquaredError",
+    "Standardize",
+    "activations",
+    "build_info",
+    "concat",
+    "datasets",
+    "functional",
+    "load",
+    "num_threads",
+    "schedules",
+    "set_num_threads",
+]

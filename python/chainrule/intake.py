@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""What comes in: arrays, labels, weights and losses, checked once, with messages that say what came and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule import losses as _losses
+from chainrule import penalties as _penalties
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+__all__ = ["CHECKED_UP_FRONT", "Batches"]
+
+Array = npt.NDArray[Any]
+
+#: Arrays up to this size are checked for NaN and inf before training starts; larger ones while their rows are gathered.
+CHECKED_UP_FRONT = 256 * 2**20
+
+
+class Batches:
+    """An iterable of batches (x, y) or (x, y, sample_weight) for ``net.fit(cr.Batches(iterable), ...)``.
+
+    Each epoch iterates once over it, so it must be a re-iterable (a list, an object with ``__iter__``), or a function that returns a fresh iterator.
+    """
+
+    def __init__(self, batches: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
+        if not callable(batches) and not hasattr(batches, "__iter__"):
+            raise TypeError(f"[Batches] got {type(batches).__name__}: expected an iterable of (x, y), or a function that returns one")
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
+        source = self._batches() if callable(self._batches) else self._batches
+        for batch in source:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError("[Batches] a batch is no tuple: expected (x, y) or (x, y, sample_weight)")
+            yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def numeric(x: Any, who: str) -> Array:
+    """Return `x` as an array of bool, int or float in native byte order; TypeError otherwise. Copies nothing that is one already."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"[{who}] is a masked array: expected plain numbers (masked positions take a sample_weight of 0)")
+    try:
+        a = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"[{who}] is no array: {error}") from None
+    if a.dtype.kind not in "biuf":
+        hint = {
+            "c": "complex numbers",
+            "O": "Python objects",
+            "U": "strings",
+            "S": "strings",
+            "M": "dates",
+            "m": "time spans",
+        }
+        what = hint.get(a.dtype.kind, str(a.dtype))
+        raise TypeError(f"[{who}] holds {what} (dtype {a.dtype}): expected bool, integers or floating-point numbers")
+    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+        a = a.astype(np.float64)
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
+
+
+def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
+    """Spread what was given for several inputs or outputs: a tuple or list in order, or a dict by name."""
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise ValueError(f"[{what}] is a dict with the keys {sorted(map(str, given))}: expected {list(names)}")
+        return [given[n] for n in names]
+    if len(names) == 1:
+        return [given]
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        came = f"{len(given)} values" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise ValueError(f"[{what}] got {came}: expected a tuple or dict for {list(names)}")
+    return list(given)
+
+
+def inputs(net: Network, X: Any) -> list[Array]:
+    """Return the arrays of `X` in the order of the network's inputs."""
+    names = net.input_names
+    given = by_name(X, names, "X")
+    single = len(names) == 1
+    arrays = [numeric(x, "X" if single else n) for x, n in zip(given, names, strict=True)]
+    for a, n in zip(arrays, names, strict=True):
+        if a.ndim == 0:
+            raise ValueError(f"[{n}] X is a single number: expected an array whose first axis counts the samples")
+    return arrays
+
+
+def resolve_losses(net: Network, loss: Any, loss_weights: Any = None) -> list[tuple[Any, float]]:
+    """Return (loss object or callable, weight) by output; a loss that is not named follows from the output's activation."""
+    names = net.output_names
+    given = [loss] * len(names) if loss is None else by_name(loss, names, "loss")
+    weights = [1.0] * len(names) if loss_weights is None else by_name(loss_weights, names, "loss_weights")
+    result = []
+    for one, weight, activation in zip(given, weights, net.output_activations, strict=True):
+        number = float(weight)
+        if not (number >= 0 and np.isfinite(number)):
+            raise ValueError(f"[loss_weights] got {weight!r}: expected finite numbers >= 0")
+        result.append((_losses.infer(activation) if one is None else _losses.get(one), number))
+    return result
+
+
+def loss_specs(resolved: list[tuple[Any, float]]) -> list[dict[str, Any]]:
+    """Return what the core takes: [{"type": ..., "weight": ...}]."""
+    return [{"type": x.spec()["type"] if isinstance(x, _losses.Loss) else "custom", "weight": w} for x, w in resolved]
+
+
+def penalty_specs(net: Network, penalty: Any) -> list[dict[str, Any]]:
+    """Return penalties as the core takes them, one entry a layer that is named."""
+    known = list(net._spec["layers"])
+    entries: list[dict[str, Any]] = []
+    for p in _penalties.get(penalty):
+        l1, l2 = p.coefficients()
+        proximal = bool(getattr(p, "proximal", False))
+        for layer in [None] if p.layers is None else p.layers:
+            if layer is not None and layer not in known:
+                raise ValueError(f"[penalty] {p!r} names the layer {layer!r}: expected one of {known}")
+            entries.append(
+                {
+                    "layer": layer,
+                    "bias": p.bias,
+                    "per_sample": p.per_sample,
+                    "l2": l2,
+                    "l1": 0.0 if proximal else l1,
+                    "proximal": l1 if proximal else 0.0,
+                }
+            )
+    return entries
+
+
+def _rows_text(a: Array) -> str:
+    return f"shape {a.shape}, dtype {a.dtype}"
+
+
+def _cross_entropy_target(y: Any, shape: tuple[int | None, ...], who: str) -> dict[str, Any]:
+    """Labels, or probabilities whose rows sum to 1 within 1e-4 (looked at in blocks: y may be a memory map)."""
+    a = numeric(y, who)
+    classes = shape[-1]
+    assert classes is not None
+    wide = a.ndim == len(shape) + 1 and a.shape[-1] == classes and classes > 1
+    if a.dtype.kind in "bui" and not wide:
+        if a.size and (int(a.min()) < 0 or int(a.max()) >= classes):
+            flat = a.reshape(len(a), -1)
+            row = int(np.argmax(((flat < 0) | (flat >= classes)).any(axis=1)))
+            raise ValueError(f"[{who}] row {row} has the label {a[row]}: expected integers 0 to {classes - 1}, the output has {classes} columns")
+        return {"y": a, "labels": True}
+    if not wide and not (classes == 1 and a.ndim >= 1):
+        raise ValueError(f"[{who}] has {_rows_text(a)}: expected integer labels (n,) or probabilities (n, {classes})")
+    block = max(1, 2**20 // max(1, a[:1].size))
+    for start in range(0, len(a), block):
+        part = np.asarray(a[start : start + block], dtype=np.float64)
+        wrong = ~(np.abs(part.sum(axis=-1) - 1) <= 1e-4) | ~(part >= 0).all(axis=-1)
+        if wrong.any():
+            at = int(np.argmax(wrong.reshape(len(part), -1).any(axis=1)))
+            raise ValueError(f"[{who}] row {start + at} is {part[at]}: expected probabilities >= 0 whose sum is 1 within 1e-4")
+    return {"y": a, "labels": False}
+
+
+def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight: Any = None, rows: int | None = None) -> list[dict[str, Any]]:
+    """Return one dict an output, {"y", "labels", "s", "custom"}, as the core takes them."""
+    names = net.output_names
+    single = len(names) == 1
+    if y is None:
+        raise ValueError("[y] is None: expected the targets")
+    given = by_name(y, names, "y")
+    result: list[dict[str, Any]] = []
+    for one, (loss, _), name, shape in zip(given, losses, names, net.output_shapes, strict=True):
+        who = "y" if single else f"y of {name}"
+        if not isinstance(loss, _losses.Loss):
+            target: dict[str, Any] = {"y": np.asarray(one), "labels": False, "custom": loss}
+            if rows is not None and (target["y"].ndim == 0 or len(target["y"]) != rows):
+                raise ValueError(f"[{who}] has shape {target['y'].shape}: expected {rows} rows, as X has")
+        elif isinstance(loss, _losses.CrossEntropy):
+            target = _cross_entropy_target(one, shape, who)
+        else:
+            a = numeric(one, who)
+            if isinstance(loss, _losses.BinaryCrossEntropy) and a.size:
+                low, high = a.min(), a.max()
+                if low < 0 or high > 1:
+                    raise ValueError(f"[{who}] holds values from {low} to {high}: expected values in [0, 1]")
+            target = {"y": a, "labels": False}
+        result.append(target)
+    if sample_weight is not None:
+        several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, tuple) and not single)
+        weights = by_name(sample_weight, names, "sample_weight") if several else [sample_weight] * len(names)
+        for target, weight in zip(result, weights, strict=True):
+            if weight is not None:
+                target["s"] = _weights(weight)
+    return result
+
+
+def _weights(sample_weight: Any) -> Array:
+    s = numeric(sample_weight, "sample_weight")
+    if s.size:
+        if not np.isfinite(s).all() or s.min() < 0:
+            row = int(np.argmax(~(np.isfinite(s) & (s >= 0)).reshape(len(s), -1).all(axis=1)))
+            raise ValueError(f"[sample_weight] row {row} is {s[row]}: expected finite numbers >= 0")
+        if not s.any():
+            raise ValueError("[sample_weight] is 0 everywhere: expected a positive sum")
+    return s
+
+
+def check_finite(net: Network, arrays: Sequence[Array], target_list: Sequence[dict[str, Any]]) -> bool:
+    """Look for NaN and inf now where the arrays are small; return whether the core has to look while it gathers."""
+    later = False
+    names = ["X"] if len(arrays) == 1 else net.input_names
+    ys = [("y", t["y"]) for t in target_list if "custom" not in t and not t["labels"]]
+    for name, a in [*zip(names, arrays, strict=True), *ys]:
+        if a.ndim == 0 or a.dtype.kind in "bui":
+            continue
+        if a.nbytes > CHECKED_UP_FRONT:
+            later = True
+        else:
+            net._core.check_finite(a, name)
+    return later

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Layers: frozen dataclasses that say what is computed. They hold no arrays; a network does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, cast
+
+from chainrule.graph import Node, call
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Concatenate",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Input",
+    "Layer",
+    "Multiply",
+    "Standardize",
+    "concat",
+]
+
+
+def _integer(who: str, name: str, value: Any, least: int) -> int:
+    """Return an int, or raise naming the layer's parameter."""
+    try:
+        number = value.__index__()
+    except AttributeError:
+        raise TypeError(f"[{who}] {name} is {value!r}: expected an integer >= {least}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"[{who}] {name} is {value!r}: expected an integer >= {least}")
+    if number < least:
+        raise ValueError(f"[{who}] {name} is {number}: expected an integer >= {least}")
+    if number >= 2**63:
+        raise ValueError(f"[{who}] {name} is {number}: expected less than 2^63")
+    return int(number)
+
+
+class Layer:
+    """A layer of any kind. Two layers are the same only if they are the same object; calling one twice shares its weights."""
+
+    type: ClassVar[str] = ""
+
+    name: str | None
+
+    def __call__(self, *nodes: Node) -> Node:
+        """Use the layer on nodes of a graph; the result is a node."""
+        return call(self, nodes)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the layer's entry in the network's spec."""
+        entries = {f.name: getattr(self, f.name) for f in fields(cast(Any, self)) if f.name != "name"}
+        return {"type": self.type} | {k: list(v) if isinstance(v, tuple) else v for k, v in entries.items() if v is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Layer):
+    """The network's input x = a[0], of shape (n, *shape).
+
+    Parameters
+    ----------
+    shape : int or tuple
+        Shape of one sample; at most one axis may be ``None`` (its size is bound at each call).
+    name : str, optional
+
+    In a graph an Input is a node itself: ``h = cr.Dense(64)(cr.Input(10))``.
+    """
+
+    type: ClassVar[str] = "input"
+
+    shape: int | tuple[int | None, ...]
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        given = self.shape if isinstance(self.shape, Sequence) else (self.shape,)
+        shape = tuple(None if d is None else _integer(self.name or "input", "shape", d, 1) for d in given)
+        object.__setattr__(self, "shape", shape)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the layer's entry in the network's spec."""
+        assert isinstance(self.shape, tuple)
+        return {"type": "input", "shape": list(self.shape)}
+
+    @property
+    def node(self) -> Node:
+        """The one node that this input is."""
+        return Node.of_input(self)
+
+    def __add__(self, other: Node | Input) -> Node:
+        return self.node + other
+
+    def __mul__(self, other: Node | Input) -> Node:
+        return self.node * other
+
+
+@dataclass(frozen=True, eq=False)
+class Standardize(Layer):
+    """y = (x - mean) / scale over the last axis.
+
+    ``mean`` and ``scale`` (the standard deviation, 1 for a column that does not vary) are learned from the training rows before the first
+    epoch, or by ``net.adapt(X)``, and are saved with the network. Unscaled inputs use only a sliver of an activation's range.
+    """
+
+    type: ClassVar[str] = "standardize"
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Layer):
+    """z = x W^T + b over the last axis, a = g(z); W (units, n_in), b (units,).
+
+    Parameters
+    ----------
+    units : int
+        n_{k+1}, at least 1.
+    activation : str
+        g: a name of ``cr.activations()`` or "softmax".
+    bias : bool
+        Whether there is a b; it starts at 0.
+    initializer : str, optional
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal" or "zeros". By default it
+        follows the activation: He for the relu family, gelu, silu, elu and softplus, LeCun for selu, Glorot for the others.
+    trainable : bool
+        False freezes W and b.
+    """
+
+    type: ClassVar[str] = "dense"
+
+    units: int
+    activation: str = "identity"
+    bias: bool = True
+    initializer: str | None = None
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters that the core would name less well."""
+        object.__setattr__(self, "units", _integer(self.name or "dense", "units", self.units, 1))
+        if not isinstance(self.activation, str):
+            raise TypeError(f"[{self.name or 'dense'}] activation is {self.activation!r}: expected a name, such as 'relu'")
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Layer):
+    """a = g(z), elementwise or softmax over the last axis; ``parameter`` is the slope of leaky_relu or the alpha of elu."""
+
+    type: ClassVar[str] = "activation"
+
+    function: str
+    parameter: float | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Make the parameter a float."""
+        if self.parameter is not None:
+            object.__setattr__(self, "parameter", float(self.parameter))
+
+
+@dataclass(frozen=True, eq=False)
+class Dropout(Layer):
+    """y = m x / (1 - rate), m Bernoulli(1 - rate), in training; y = x otherwise (Srivastava et al., JMLR 15, 2014)."""
+
+    type: ClassVar[str] = "dropout"
+
+    rate: float
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        rate = float(self.rate)
+        if not 0 <= rate < 1:
+            raise ValueError(f"[{self.name or 'dropout'}] rate is {rate}: expected 0 <= rate < 1")
+        object.__setattr__(self, "rate", rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(Layer):
+    """(n, ...) -> (n, m): the same memory, read as one row a sample."""
+
+    type: ClassVar[str] = "flatten"
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Layer):
+    """z = x_1 + x_2 + ..., broadcasting over the axes of a sample (aligned at the right). The same as ``+`` on nodes."""
+
+    type: ClassVar[str] = "add"
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Layer):
+    """z = x_1 x_2 ..., elementwise, broadcasting over the axes of a sample (aligned at the right). The same as ``*`` on nodes."""
+
+    type: ClassVar[str] = "multiply"
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Layer):
+    """z = [x_1, x_2, ...] along ``axis``, counted as in NumPy on (n, ...); the axis of the samples is not allowed."""
+
+    type: ClassVar[str] = "concatenate"
+
+    axis: int = -1
+    name: str | None = None
+
+
+def concat(*nodes: Node | Input | Sequence[Node | Input], axis: int = -1) -> Node:
+    """Join nodes along an axis: ``cr.concat(a, b)`` or ``cr.concat([a, b])``."""
+    flat: list[Node | Input] = []
+    for node in nodes:
+        if isinstance(node, (Node, Input)):
+            flat.append(node)
+        else:
+            flat.extend(node)
+    return call(Concatenate(axis), flat)

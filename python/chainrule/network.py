@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: MIT
+"""The network: a spec, its flat blocks, and the textbook's formulas as methods."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule import _core, intake, training
+from chainrule.formulas import describe
+from chainrule.gradients import Gradient, GradientCheck, Transition, Weights, check_gradient
+from chainrule.graph import chain_spec, graph_spec, is_chain
+from chainrule.history import History
+from chainrule.layers import Layer
+from chainrule.losses import Loss
+from chainrule.optim import Optimizer
+
+__all__ = ["Network", "load"]
+
+Array = npt.NDArray[Any]
+
+
+class Network:
+    """A network of layers: a chain, or any directed acyclic graph.
+
+    z[k+1] = a[k] @ W[k].T + b[k], a[k+1] = g[k+1](z[k+1]), a[0] = x.
+
+    Parameters
+    ----------
+    layers : sequence of layers, optional
+        A chain; begins with an :class:`Input`.
+    inputs, outputs : node or sequence of nodes, optional
+        A graph: what the layers were called on, and what came out.
+    seed : int or None
+        Decides the initial weights, the order of the batches and the dropout masks. None draws one.
+    dtype : {"float32", "float64"}
+    device : {"cpu"}
+        "cuda" needs the package chainrule-cuda.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the layer, what came and what was expected.
+
+    Examples
+    --------
+    >>> import chainrule as cr
+    >>> net = cr.Network([cr.Input(4), cr.Dense(8, "relu"), cr.Dense(3, "softmax")], seed=0)
+    >>> net.W[0].shape, net.b[1].shape
+    ((8, 4), (3,))
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] | None = None,
+        *,
+        inputs: Any = None,
+        outputs: Any = None,
+        seed: int | None = 0,
+        dtype: npt.DTypeLike = "float32",
+        device: str = "cpu",
+    ) -> None:
+        if (layers is None) == (inputs is None and outputs is None):
+            raise ValueError("[network] expected either a list of layers, or inputs= and outputs=")
+        if layers is not None:
+            if isinstance(layers, Layer) or not isinstance(layers, Sequence):
+                raise TypeError(f"[network] got {type(layers).__name__}: expected a list of layers")
+            spec = chain_spec(layers)
+        else:
+            if inputs is None or outputs is None:
+                raise ValueError("[network] a graph needs both inputs= and outputs=")
+            spec = graph_spec(_listed(inputs), _listed(outputs))
+        self._setup(spec, seed, dtype, device)
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any], *, seed: int | None = 0, dtype: npt.DTypeLike = "float32") -> Network:
+        """Build a network from the dict that ``net.spec`` returns."""
+        if not isinstance(spec, dict):
+            raise TypeError(f"[network] spec is a {type(spec).__name__}: expected a dict, as net.spec returns")
+        net = cls.__new__(cls)
+        net._setup(spec, seed, dtype)
+        return net
+
+    def _setup(self, spec: dict[str, Any], seed: int | None, dtype: npt.DTypeLike, device: str = "cpu") -> None:
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = str(dtype)
+        if name not in ("float32", "float64"):
+            raise ValueError(f"[network] dtype is {dtype!r}: expected 'float32' or 'float64'")
+        if device != "cpu":
+            if not (isinstance(device, str) and device.split(":")[0] == "cuda"):
+                raise ValueError(f"[network] device is {device!r}: expected 'cpu' or 'cuda'")
+            raise ValueError(f"[network] device is {device!r}, but this build runs on the CPU alone: expected 'cpu'")
+        if seed is None:
+            seed = secrets.randbits(64)
+        try:
+            seed = operator.index(seed)
+        except TypeError:
+            raise TypeError(f"[network] seed is {seed!r}: expected an integer or None") from None
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"[network] seed is {seed}: expected 0 <= seed < 2^64")
+        self._spec = copy.deepcopy(spec)
+        self._core: Any = (_core.NetworkF32 if name == "float32" else _core.NetworkF64)(self._spec, seed)
+        self.dtype: np.dtype[Any] = np.dtype(name)
+        self.device = "cpu"
+        self.last_fit: History | None = None
+        self._table: list[dict[str, Any]] = self._core.parameter_table
+        self._direct = self._core.predict_direct
+        flat = self._core.parameters
+        self._parameters = {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
+        flat_state = self._core.state
+        self._state = {t["name"]: flat_state[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._core.state_table}
+
+    # ---- what it is -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The network as data: a dict of strings, numbers and lists (a copy)."""
+        return copy.deepcopy(self._spec)
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self._core.seed)
+
+    @property
+    def parameters(self) -> MappingProxyType[str, Array]:
+        """Writable views of every parameter by name: ``net.parameters["dense_1.W"]``."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def state(self) -> MappingProxyType[str, Array]:
+        """Views of what is learned but not optimised: ``net.state["standardize_1.mean"]``."""
+        return MappingProxyType(self._state)
+
+    @property
+    def flat_parameters(self) -> Array:
+        """All parameters as one writable vector: layers in order of first use, W row-major before b (NOTATION.md)."""
+        flat: Array = self._core.parameters
+        return flat
+
+    @property
+    def flat_gradients(self) -> Array:
+        """What ``backward`` has added up, in the order of ``flat_parameters``."""
+        flat: Array = self._core.gradients
+        return flat
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """Views of ``flat_gradients`` by name."""
+        flat = self.flat_gradients
+        return {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
+
+    def _nodes_of(self, which: str) -> list[int]:
+        nodes: list[int] = self._spec[which]
+        return nodes
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return [self._spec["nodes"][i]["layer"] for i in self._nodes_of("inputs")]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the layers that make the outputs, in order."""
+        return [self._spec["nodes"][i]["layer"] for i in self._nodes_of("outputs")]
+
+    @property
+    def input_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shapes of one sample of each input."""
+        return list(self._core.input_shapes)
+
+    @property
+    def output_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shapes of one sample of each output."""
+        return list(self._core.output_shapes)
+
+    @property
+    def node_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shapes of one sample of each node of the spec."""
+        return list(self._core.node_shapes)
+
+    @property
+    def output_activations(self) -> list[str]:
+        """The activation that makes each output; "identity" where none does."""
+        names = []
+        for i in self._nodes_of("outputs"):
+            layer = self._spec["layers"][self._spec["nodes"][i]["layer"]]
+            names.append(layer.get("activation") or layer.get("function") or "identity")
+        return names
+
+    def _chain(self, what: str) -> list[str]:
+        """Names of the weighted layers of a chain in order, ValueError for other graphs."""
+        if not is_chain(self._spec):
+            raise ValueError(f"net.{what} exists for chains; this network is a graph: use net.parameters[name]")
+        return [n["layer"] for n in self._spec["nodes"] if self._spec["layers"][n["layer"]]["type"] == "dense"]
+
+    @property
+    def W(self) -> Weights:
+        """W[k] (n_{k+1}, n_k), k = 0 ... K-2: writable views, one for each weighted transition of a chain."""
+        return Weights([self._parameters[f"{name}.W"] for name in self._chain("W")])
+
+    @property
+    def b(self) -> Weights:
+        """b[k] (n_{k+1},): writable views; None where a layer has no bias."""
+        return Weights([self._parameters.get(f"{name}.b") for name in self._chain("b")])
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{n}: {layer['type']}" for n, layer in self._spec["layers"].items())
+        return f"<chainrule.Network {layers}; {self._core.parameters.size:,} parameters, {self.dtype}>"
+
+    def __str__(self) -> str:
+        return describe(self)
+
+    # ---- using it ---------------------------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> Any:
+        """Return a[K-1], of shape (n, ...): an array, or a tuple of arrays for several outputs. A NaN in a row stays in that row."""
+        out = self._direct(X)
+        if out is not None:
+            return out
+        outputs = self._core.predict(intake.inputs(self, X))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    __call__ = predict
+
+    def evaluate(self, X: Any, y: Any, *, loss: Any = None, loss_weights: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """Return {"loss": sum s_i L_i / sum s_i, "accuracy": ...} (accuracy for the cross-entropies), without penalties and dropout."""
+        arrays = intake.inputs(self, X)
+        losses = intake.resolve_losses(self, loss, loss_weights)
+        targets = intake.targets(self, y, losses, sample_weight, len(arrays[0]))
+        if len(arrays[0]) == 0:
+            raise ValueError("[evaluate] X has no rows")
+        value, accuracy = self._core.evaluate(arrays, targets, intake.loss_specs(losses), None, False)
+        return training.named_metrics(self, value, accuracy, "")
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        loss: Any = None,
+        optimizer: str | Optimizer = "adam",
+        penalty: Any = None,
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        validation: Any = None,
+        early_stopping: Any = None,
+        sample_weight: Any = None,
+        loss_weights: Any = None,
+        callbacks: Sequence[Any] = (),
+        progress: bool = False,
+    ) -> History:
+        """Train: minimise (sum s_i L_i / sum s_i) + sum_j lam_j J_j(W) by steps on batches.
+
+        Parameters
+        ----------
+        X : array (n, ...), tuple or dict of arrays, or Batches
+            Any bool, integer or float dtype and any strides; rows are converted while they are gathered, nothing is copied whole.
+        y : array, tuple or dict
+            Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise.
+        loss : str, loss, callable (y, a) -> (value, da), or a tuple or dict of them
+            By default it follows from the output's activation: softmax, sigmoid and identity have cross_entropy, binary_cross_entropy
+            and squared_error. A callable sees the whole batch; its da is the derivative of its value.
+        optimizer : str or optimizer
+            Training continues where the last fit ended if that had the same type of optimizer (``net.reset_training()`` starts anew).
+        penalty : L2, L1, ElasticNet or a list of them
+        epochs : int
+        batch_size : int or None
+            None is full-batch gradient descent.
+        shuffle : bool
+            Batches at random without replacement, or in order.
+        validation : (X, y), (X, y, sample_weight), or a fraction
+            A fraction holds that share of the rows back; which rows depends on (seed, n) alone.
+        early_stopping : EarlyStopping, optional
+        sample_weight : array (n,), optional
+            s_i >= 0.
+        loss_weights : tuple or dict, optional
+            For several outputs: the objective is sum of loss_weights[j] times loss j.
+        callbacks : sequence of Callback
+        progress : bool
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        DivergenceError
+            The loss, a delta or W left the finite numbers; the last finite weights stay.
+        KeyboardInterrupt
+            After Ctrl-C; the network is that of the last committed step.
+        """
+        return training.fit(
+            self,
+            X,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            penalty=penalty,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            validation=validation,
+            early_stopping=early_stopping,
+            sample_weight=sample_weight,
+            loss_weights=loss_weights,
+            callbacks=callbacks,
+            progress=progress,
+        )
+
+    def adapt(self, X: Any) -> None:
+        """Let every Standardize layer that has learned nothing yet learn its mean and scale from X, as ``fit`` does before its first epoch."""
+        arrays = intake.inputs(self, X)
+        later = intake.check_finite(self, arrays, [])
+        self._core.adapt(arrays, [], None, later)
+
+    def stop(self) -> None:
+        """Ask a running fit to end, from another thread or a signal handler: the network keeps its last committed step."""
+        self._core.stop()
+
+    def reset_training(self) -> None:
+        """Forget velocities, moments, step and epoch: the next fit starts anew from the weights as they are."""
+        self._core.reset_training()
+
+    # ---- the textbook, callable -------------------------------------------------------------------------------------------------------
+
+    def transitions(self, x: Any) -> Iterator[Transition]:
+        """Yield every (k, z, a) of a chain in order, without dropout. The first has z None and a = what enters the first product (x)."""
+        self._chain("transitions")
+        steps, outputs = self._core.transitions(intake.inputs(self, x))
+        entering = [a for _, a, _ in steps] + [outputs[0]]
+        yield Transition(0, None, entering[0] if steps else outputs[0])
+        for k, (_, _, z) in enumerate(steps):
+            yield Transition(k + 1, z, entering[k + 1])
+
+    def gradient(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: Any = None,
+        penalty: Any = None,
+        sample_weight: Any = None,
+        loss_weights: Any = None,
+        per_sample: bool = False,
+        training: bool = False,
+    ) -> Gradient:
+        """Return the loss and its derivatives: g.loss, g.W[k], g.b[k], g.delta[k] = dL/dz[k], g.parameters[name], g.flat.
+
+        Of the loss alone unless ``penalty`` is given. ``per_sample=True``: g.W[k] is (n, n_{k+1}, n_k), row i the gradient of sample i's own
+        L_i. ``training=True``: with the dropout masks of the next step.
+        """
+        arrays = intake.inputs(self, x)
+        losses = intake.resolve_losses(self, loss, loss_weights)
+        targets = intake.targets(self, y, losses, sample_weight, len(arrays[0]))
+        if per_sample and any(not isinstance(one, Loss) for one, _ in losses):
+            raise ValueError("[gradient] a callable loss sees the whole batch: it has no gradient per sample")
+        if per_sample and (penalty is not None or sample_weight is not None):
+            raise ValueError("[gradient] per_sample=True gives the gradients of L_i alone: expected no penalty and no sample_weight")
+        result = self._core.gradient(arrays, targets, intake.loss_specs(losses), intake.penalty_specs(self, penalty), training, True, per_sample)
+        return Gradient(self, result, len(arrays[0]), per_sample)
+
+    def loss_and_gradient(
+        self,
+        x: Any,
+        y: Any,
+        theta: Any = None,
+        *,
+        loss: Any = None,
+        penalty: Any = None,
+        sample_weight: Any = None,
+        loss_weights: Any = None,
+    ) -> tuple[float, Array]:
+        """Return (objective, its gradient as one vector) at the flat parameters ``theta``, as SciPy's optimisers want them.
+
+        ``theta`` is written into the network first; None stands for the parameters as they are. Frozen parameters have gradient 0.
+
+        >>> import numpy as np, chainrule as cr
+        >>> net = cr.Network([cr.Input(2), cr.Dense(1)], dtype="float64")
+        >>> value, g = net.loss_and_gradient(np.eye(2), [1.0, 2.0], np.zeros(3))
+        >>> value, g.tolist()
+        (1.25, [-0.5, -1.0, -1.5])
+        """
+        if theta is not None:
+            theta = np.asarray(theta)
+            flat = self.flat_parameters
+            if theta.shape != flat.shape:
+                raise ValueError(f"[loss_and_gradient] theta has shape {theta.shape}: expected {flat.shape}")
+            self._write(lambda: np.copyto(flat, theta, casting="same_kind"))
+        arrays = intake.inputs(self, x)
+        losses = intake.resolve_losses(self, loss, loss_weights)
+        targets = intake.targets(self, y, losses, sample_weight, len(arrays[0]))
+        result = self._core.gradient(arrays, targets, intake.loss_specs(losses), intake.penalty_specs(self, penalty), False, False, False)
+        return float(result["loss"]), result["gradient"]
+
+    def check_gradient(self, x: Any, y: Any, *, loss: Any = None, loss_weights: Any = None, entries: int = 1000) -> GradientCheck:
+        """Return the largest relative error of the gradient against central differences, in float64 (see :class:`GradientCheck`)."""
+        return check_gradient(self, x, y, loss, loss_weights, entries)
+
+    # ---- a loop of one's own ----------------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Any, *, training: bool = False) -> Any:
+        """Return a[K-1] and remember what :meth:`backward` needs; ``training=True`` draws the dropout masks of the next step."""
+        outputs = self._core.forward(intake.inputs(self, x), training)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def backward(self, da: Any = None, *, dz: Any = None, parameters: bool = True) -> Any:
+        """Go back from da = dL/da[K-1] (or from dz = dL/dz[K-1]): adds to the gradients, returns dL/dx.
+
+        ``parameters=False`` leaves the gradients alone. Each backward needs a forward of its own, else RuntimeError.
+        """
+        if (da is None) == (dz is None):
+            raise ValueError("[backward] expected either da or dz")
+        given = intake.by_name(da if dz is None else dz, self.output_names, "backward")
+        dx = self._core.backward([intake.numeric(d, "backward") for d in given], dz is not None, parameters)
+        return dx[0] if len(dx) == 1 else tuple(dx)
+
+    def clear_gradients(self) -> None:
+        """Set the gradients to 0."""
+        self._core.clear_gradients()
+
+    def _step(self, optimizer: Optimizer, penalty: Any = None) -> None:
+        self._core.apply_gradients(optimizer.spec(), intake.penalty_specs(self, penalty))
+
+    # ---- keeping it -------------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """RuntimeError where another thread fits the network; inside, none can begin to."""
+        self._core.read_lock(what)
+        try:
+            yield
+        finally:
+            self._core.read_unlock()
+
+    def _write(self, write: Any) -> None:
+        """Call `write` while nobody else uses the network."""
+        self._core.write_lock()
+        try:
+            write()
+        finally:
+            self._core.write_unlock()
+
+    def astype(self, dtype: npt.DTypeLike) -> Network:
+        """Return a copy that computes in another dtype; its training starts anew."""
+        other = Network.__new__(Network)
+        other._setup(self._spec, self.seed, dtype)
+        with self._reading("astype"):
+            other.flat_parameters[...] = self.flat_parameters
+            other._core.state[...] = self._core.state
+        return other
+
+    def save(self, path: Any, *, training_state: bool = False) -> None:
+        """Write the network to a safetensors file: whole, or not at all. ``training_state=True`` keeps what the next fit continues from."""
+        training.save(self, path, training_state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._reading("copy"):
+            return {
+                "spec": self._spec,
+                "seed": self.seed,
+                "dtype": self.dtype.name,
+                "parameters": self.flat_parameters.copy(),
+                "state": self._core.state.copy(),
+                "training": self._core.training_state(),
+                "last_fit": self.last_fit,
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._setup(state["spec"], state["seed"], state["dtype"])
+        self.flat_parameters[...] = state["parameters"]
+        self._core.state[...] = state["state"]
+        self._core.set_training_state(state["training"])
+        self.last_fit = state["last_fit"]
+
+
+def load(path: Any) -> Network:
+    """Read a network that ``net.save`` has written. A truncated, altered or foreign file raises one ValueError."""
+    return training.load(path, Network.__new__(Network))
+
+
+def _listed(x: Any) -> list[Any]:
+    return list(x) if isinstance(x, (list, tuple)) else [x]

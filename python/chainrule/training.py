@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""What happens around the core's epochs: validation, early stopping, callbacks; and the model file."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule import _core, intake, io, optim
+from chainrule.callbacks import Callback, EarlyStopping, Progress
+from chainrule.history import History
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+__all__ = ["fit", "load", "named_metrics", "save"]
+
+
+def named_metrics(net: Network, loss: float, accuracy: Sequence[float], prefix: str) -> dict[str, float]:
+    """Return {"loss": ..., "accuracy": ...}; with several outputs "accuracy[name]"."""
+    record = {f"{prefix}loss": loss}
+    for name, value in zip(net.output_names, accuracy, strict=True):
+        if not math.isnan(value):
+            record[f"{prefix}accuracy" + ("" if len(accuracy) == 1 else f"[{name}]")] = value
+    return record
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    try:
+        if isinstance(value, bool):
+            raise AttributeError
+        number = int(value.__index__())
+    except AttributeError:
+        raise TypeError(f"[fit] {name} is {value!r}: expected an integer >= {least}") from None
+    if number < least:
+        raise ValueError(f"[fit] {name} is {number}: expected an integer >= {least}")
+    return number
+
+
+def _split(net: Network, fraction: Any, rows: int) -> tuple[Any, Any]:
+    """Return (rows to train on, rows held back): decided by (seed, n) alone, in their order in the data."""
+    share = float(fraction)
+    if not 0 < share < 1:
+        raise ValueError(f"[fit] validation is {fraction!r}: expected a fraction between 0 and 1, or (X, y)")
+    held = max(1, round(share * rows))
+    if held >= rows:
+        raise ValueError(f"[fit] validation={share} of {rows} rows leaves none to train on")
+    order = np.asarray(_core.permutation(net.seed, 0, "split", rows), dtype=np.int64)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+class _Validation:
+    """What is measured after each epoch."""
+
+    def __init__(self, net: Network, given: Any, losses: list[Any], arrays: list[Any], targets: list[Any], later: bool) -> None:
+        self.net = net
+        self.specs = intake.loss_specs(losses)
+        self.train: Any = None
+        self.subset: Any = None
+        self.arrays: list[Any] | None = None
+        self.check = later
+        if given is None:
+            return
+        if isinstance(given, (int, float, np.floating)) and not isinstance(given, bool):
+            if not arrays:
+                raise ValueError("[fit] validation by a fraction needs arrays: expected (X, y)")
+            self.train, self.subset = _split(net, given, len(arrays[0]))
+            self.arrays, self.targets = arrays, targets
+            return
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise TypeError(f"[fit] validation is a {type(given).__name__}: expected (X, y), (X, y, sample_weight) or a fraction")
+        self.arrays = intake.inputs(net, given[0])
+        if len(self.arrays[0]) == 0:
+            raise ValueError("[fit] the validation data has no rows")
+        self.targets = intake.targets(net, given[1], losses, given[2] if len(given) == 3 else None, len(self.arrays[0]))
+        self.check = intake.check_finite(net, self.arrays, self.targets)
+
+    def measure(self) -> dict[str, float]:
+        """Return the validation entries of this epoch's record."""
+        if self.arrays is None:
+            return {}
+        loss, accuracy = self.net._core.evaluate(self.arrays, self.targets, self.specs, self.subset, self.check)
+        return named_metrics(self.net, loss, accuracy, "validation_")
+
+
+def fit(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    penalty: Any,
+    epochs: int,
+    batch_size: int | None,
+    shuffle: bool,
+    validation: Any,
+    early_stopping: EarlyStopping | None,
+    sample_weight: Any,
+    loss_weights: Any,
+    callbacks: Sequence[Any],
+    progress: bool,
+) -> History:
+    """See ``Network.fit``."""
+    epochs = _count("epochs", epochs, 0)
+    batch = 2**62 if batch_size is None else _count("batch_size", batch_size, 1)
+    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+        raise TypeError(f"[fit] early_stopping is {early_stopping!r}: expected an EarlyStopping")
+    rule = optim.get(optimizer)
+    losses = intake.resolve_losses(net, loss, loss_weights)
+    batches = X if isinstance(X, intake.Batches) else None
+    arrays: list[Any] = []
+    targets: list[Any] = []
+    later = False
+    if batches is None:
+        arrays = intake.inputs(net, X)
+        if len(arrays[0]) == 0:
+            raise ValueError("[fit] X has no rows: expected at least one")
+        targets = intake.targets(net, y, losses, sample_weight, len(arrays[0]))
+        later = intake.check_finite(net, arrays, targets)
+    elif y is not None or sample_weight is not None:
+        raise ValueError("[fit] Batches bring their own y and sample_weight: expected none beside them")
+    held = _Validation(net, validation, losses, arrays, targets, later)
+
+    core_class = _core.FitF32 if net.dtype.name == "float32" else _core.FitF64
+    core = core_class(net._core, intake.loss_specs(losses), rule.spec(), intake.penalty_specs(net, penalty), batch, bool(shuffle))
+    history = net.last_fit = History()
+    heard = [*callbacks, *([Progress()] if progress else [])]
+    for callback in heard:
+        if not isinstance(callback, Callback):
+            core.close()
+            raise TypeError(f"[fit] {callback!r} is no Callback: expected a subclass of cr.Callback")
+    watch = early_stopping.begin() if early_stopping else None
+    best: tuple[Any, Any] | None = None
+    history.stopped = "error"
+    begun: list[Callback] = []
+    try:
+        if batches is None:
+            core.data(arrays, targets, held.train, later)
+            core.adapt()
+        elif net._core.unlearned is not None:
+            raise ValueError(f"[{net._core.unlearned}] cannot learn from Batches: call net.adapt(X) first")
+        for callback in heard:
+            begun.append(callback)
+            callback.on_fit_begin(net, epochs)
+        history.stopped = "epochs"
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            if batches is None:
+                value, _, stopped, chunks = core.epoch()
+                history.count_chunks(chunks)
+            else:
+                value, stopped = _epoch_of_batches(net, core, batches, losses)
+            if stopped:
+                history.stopped = "stop"
+                break
+            record = {"loss": value} | held.measure()
+            history.append(record, time.perf_counter() - start)
+            if watch is not None and watch.update(epoch, record):
+                history.best_epoch = epoch
+                if watch.rule.restore_best:
+                    best = (net.flat_parameters.copy(), net._core.state.copy())
+            if any([bool(c.on_epoch_end(net, epoch, record)) for c in heard]):
+                history.stopped = "callback"
+                break
+            if watch is not None and watch.stop:
+                history.stopped = "early_stopping"
+                break
+        if best is not None:
+            net.flat_parameters[...], net._core.state[...] = best
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+        raise
+    except BaseException:
+        history.stopped = "error"
+        raise
+    finally:
+        core.close()
+        for callback in begun:
+            callback.on_fit_end(net, history)
+    return history
+
+
+def _epoch_of_batches(net: Network, core: Any, batches: intake.Batches, losses: list[Any]) -> tuple[float, bool]:
+    core.begin_epoch()
+    total = weights = 0.0
+    for x, y, s in batches:
+        arrays = intake.inputs(net, x)
+        if len(arrays[0]) == 0:
+            continue
+        targets = intake.targets(net, y, losses, s, len(arrays[0]))
+        value, weight = core.step(arrays, targets, True)
+        total += value * weight
+        weights += weight
+        if core.stopped:
+            return math.nan, True
+    if weights == 0:
+        raise ValueError("[Batches] an epoch brought no rows: expected an iterable that can be iterated again, or a function that returns one")
+    return total / weights, False
+
+
+def save(net: Network, path: Any, training_state: bool) -> None:
+    """See ``Network.save``."""
+    with net._reading("save"):
+        tensors = {name: np.ascontiguousarray(a) for name, a in net.parameters.items()}
+        tensors |= {name: np.ascontiguousarray(a) for name, a in net.state.items()}
+        extra: dict[str, Any] = {"dtype": net.dtype.name, "seed": net.seed}
+        if training_state:
+            state = net._core.training_state()
+            tensors |= {f"training.{key}": state[key] for key in ("v", "m") if key in state}
+            extra["training"] = {k: v for k, v in state.items() if k not in ("v", "m")}
+        io.save(path, tensors, net.spec, extra)
+
+
+def load(path: Any, net: Network) -> Network:
+    """Read a file into `net`, an empty Network; ValueError where the file is not what ``save`` writes."""
+    tensors, spec, extra = io.load(path)
+    try:
+        dtype, seed, state = str(extra["dtype"]), int(extra["seed"]), dict(extra.get("training", {}))
+        net._setup(spec, seed, dtype)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: this is no chainrule model that this version can read: {error}") from error
+    expected = {**net.parameters, **net.state}
+    training = {k: v for k, v in tensors.items() if k.startswith("training.")}
+    rest = {k: v for k, v in tensors.items() if k not in training}
+    if set(rest) != set(expected):
+        odd = sorted(set(rest) ^ set(expected))
+        raise ValueError(f"{path}: the tensors do not fit the network: {', '.join(odd[:3])} missing or too many")
+    for name, a in rest.items():
+        if a.shape != expected[name].shape or a.dtype != expected[name].dtype:
+            raise ValueError(f"{path}: {name} is {a.shape} {a.dtype}: expected {expected[name].shape} {expected[name].dtype}")
+    for name, a in rest.items():
+        expected[name][...] = a
+    if state:
+        net._core.set_training_state(state | {k.removeprefix("training."): v for k, v in training.items()})
+    return net
