@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -49,10 +50,8 @@ def run(function: Callable[..., Any], *args: Any, timeout: float = 60, env: Mapp
             out, err = child.communicate()
         raise AssertionError(f"{function.__name__} took longer than {timeout} s\n{out}\n{err}") from None
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     assert child.returncode == 0, f"{function.__name__} ended with {child.returncode}\n{out}\n{err}"
     *printed, last = out.rstrip("\n").split("\n")
     print("\n".join(filter(None, printed)))

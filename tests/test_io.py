@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import chainrule as cr
 import numpy as np
 import pytest
 from chainrule import io
@@ -80,6 +81,23 @@ def test_readable_by_the_library(tmp_path: Path) -> None:
         metadata = file.metadata()
     assert set(metadata) == {"chainrule_format", "random_version", "spec", "extra", "sha256"}
     assert json.loads(metadata["spec"]) == SPEC
+
+
+def test_format_1(tmp_path: Path) -> None:
+    """A file of the first format: what that network predicted when it was saved, and nothing is lost by saving it again.
+
+    Input(3), Standardize, Dense(4, "tanh"), Dropout(0.1), Dense(2, "softmax") after three epochs of Adam.
+    """
+    path = Path(__file__).resolve().parent / "data" / "format_1.safetensors"
+    net = cr.load(path)
+    predicted = net.predict(np.array([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]]))
+    assert_close(predicted, np.array([[0.97455874, 0.02544126], [0.59041607, 0.40958393]]), 2e-7)
+    net.save(tmp_path / "again", training_state=True)
+    (old, *old_texts), (new, *new_texts) = io.load(path), io.load(tmp_path / "again")
+    assert old_texts == new_texts
+    assert old.keys() == new.keys()
+    for name, array in old.items():
+        assert_close(new[name], array, 0.0)
 
 
 @pytest.mark.parametrize(("array", "dtype"), [(np.ones(2, complex), "complex128"), (np.array(["a"]), "<U1"), (np.array([None]), "object")])

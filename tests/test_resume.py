@@ -20,8 +20,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def network(dtype: str = "float32", width: int = 30, seed: int = 3) -> cr.Network:
     """Dropout on the input and between layers, and what Standardize has learned."""
-    layers = [cr.Input(12), cr.Standardize(), cr.Dropout(0.1), cr.Dense(width, "relu"), cr.Dropout(0.3), cr.Dense(width, "tanh"), cr.Dense(3, "softmax")]
-    return cr.Network(layers, seed=seed, dtype=dtype)
+    first = [cr.Input(12), cr.Standardize(), cr.Dropout(0.1)]
+    rest = [cr.Dense(width, "relu"), cr.Dropout(0.3), cr.Dense(width, "tanh"), cr.Dense(3, "softmax")]
+    return cr.Network([*first, *rest], seed=seed, dtype=dtype)
 
 
 def data() -> tuple[Array, Array]:

@@ -12,9 +12,8 @@ import venv
 import zlib
 from pathlib import Path
 
-import pytest
-
 import chainrule
+import pytest
 from chainrule import _core
 
 MODULE = Path(_core.__file__)

@@ -34,7 +34,6 @@ NAMES = (
 
 MOMENTUM = 0.9
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-ALPHA = {"sgd": 0.01, "adam": 0.001}
 MOST_ROWS = 100_000
 
 
@@ -66,7 +65,8 @@ class Row:
 
     @property
     def alpha(self) -> float:
-        return ALPHA[self.optimizer]
+        """Step size; alpha times steps is bounded: long training is chaotic, and would amplify float32's rounding until nothing can be compared."""
+        return min(2.0 / self.timed_steps, 0.1) if self.optimizer == "sgd" else min(0.2 / self.timed_steps, 0.001)
 
     @property
     def flop(self) -> int:

@@ -73,7 +73,7 @@ void match(const Source& s, const py::array& a, const Shape& shape, const std::s
 }
 }  // namespace
 
-GraphSpec graph_spec(const py::dict& spec) {
+GraphSpec graph_spec(const py::dict& spec) try {
   const Index format = item(spec, "format").cast<Index>();
   CR_CHECK(format == 1, "the spec has format ", format, ": this version reads format 1");
   GraphSpec g;
@@ -95,6 +95,8 @@ GraphSpec graph_spec(const py::dict& spec) {
   g.inputs = indices(item(spec, "inputs"));
   g.outputs = indices(item(spec, "outputs"));
   return g;
+} catch (const py::cast_error&) {  // its message names C++ types
+  throw ValueError("the spec holds something of another type than a spec has: expected what net.spec returns");
 }
 
 OptimizerSpec optimizer_spec(const py::dict& d) {
@@ -201,6 +203,7 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
     if (!custom) {
       const py::array y = y_object.cast<py::array>();
       target.y = source(y, targets.size() == 1 ? "y" : "y of " + op.name);
+      target.y.check = check;
       CR_CHECK(target.y.rows == d.rows, "[", op.name, "] ", target.y.name, " has ", target.y.rows, " rows: X has ", d.rows);
       Shape expected = op.shape;
       if (target.labels && !expected.dims.empty()) expected.dims.pop_back();
@@ -243,7 +246,11 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
         for (py::ssize_t i = 0; fits && i < d.ndim(); ++i) fits = d.shape(i) == like.shape(i);
         if (!fits) throw ValueError(text("[", who, "] the loss returned da of shape ", d ? shape_text(d) : "?", ": expected ", shape_text(like)));
         std::copy(d.data(), d.data() + d.size(), da);
-        return pair[0].cast<double>();
+        try {
+          return pair[0].cast<double>();
+        } catch (const py::cast_error&) {
+          throw py::type_error("[" + who + "] the loss returned the value " + std::string(py::str(pair[0])) + ": expected a number");
+        }
       };
     }
     d.targets.push_back(std::move(target));

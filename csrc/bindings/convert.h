@@ -11,8 +11,10 @@
 #include <unistd.h>
 #endif
 
+#include <chrono>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "network/network.h"
 #include "train/trainer.h"
@@ -86,11 +88,32 @@ class Signals {
   std::optional<py::error_already_set> error_;
 };
 
+// Gives up the GIL for as long as it lives. Before Python 3.14 a thread that asks for it while the interpreter is finalised (the process ends, a daemon
+// thread still fits) is ended by unwinding its stack, which a destructor that may not throw turns into an abort: such a thread waits for the end.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() noexcept(false) {
+#if PY_VERSION_HEX >= 0x030D0000
+    const bool ending = Py_IsFinalizing();
+#else
+    const bool ending = _Py_IsFinalizing();
+#endif
+    while (ending && !main_thread()) std::this_thread::sleep_for(std::chrono::hours(1));
+    PyEval_RestoreThread(state_);
+  }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
 // f() without the GIL; Ctrl-C becomes Python's own exception. Returns false if net.stop() ended it.
 template <class F>
 bool without_gil(Signals& signals, F&& f) {
   try {
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     f();
     return true;
   } catch (const Interrupted&) {

@@ -9,7 +9,6 @@ namespace chainrule::bindings {
 
 namespace {
 
-template <class T>
 py::list tensor_table(const Graph& graph, const std::vector<Tensor>& tensors) {
   py::list table;
   for (const Tensor& t : tensors) {
@@ -47,7 +46,9 @@ py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
 template <class T>
 py::object predict_direct(Handle<T>& h, const py::handle& object) {
   Network<T>& net = *h.net;
-  if (!h.direct || !py::isinstance<py::array_t<T, py::array::c_style>>(object)) return py::none();
+  // subclasses (a masked array) mean more than their numbers: intake.py knows
+  if (!h.direct || Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) return py::none();
+  if (!py::isinstance<py::array_t<T, py::array::c_style>>(object)) return py::none();
   const auto x = py::reinterpret_borrow<py::array_t<T, py::array::c_style>>(object);
   if (x.ndim() != 2 || x.shape(1) != h.direct_in || x.shape(0) == 0) return py::none();
   const Reading reading(net.gate, "predict");
@@ -160,8 +161,8 @@ void bind(py::module_& m, const char* name) {
     return view(self, net.gradients(), net.graph.n_parameters);
   });
   c.def_property_readonly("seed", [](const Handle<T>& h) { return h.net->seed; });
-  c.def_property_readonly("parameter_table", [](const Handle<T>& h) { return tensor_table<T>(h.net->graph, h.net->graph.parameters); });
-  c.def_property_readonly("state_table", [](const Handle<T>& h) { return tensor_table<T>(h.net->graph, h.net->graph.state); });
+  c.def_property_readonly("parameter_table", [](const Handle<T>& h) { return tensor_table(h.net->graph, h.net->graph.parameters); });
+  c.def_property_readonly("state_table", [](const Handle<T>& h) { return tensor_table(h.net->graph, h.net->graph.state); });
   c.def_property_readonly("input_shapes", [](const Handle<T>& h) {
     py::list l;
     for (int v : h.net->graph.inputs) l.append(shape_tuple(h.net->graph.ops[static_cast<std::size_t>(v)].shape));
@@ -186,6 +187,7 @@ void bind(py::module_& m, const char* name) {
   c.def("evaluate", &evaluate_arrays<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("subset"), py::arg("check"));
   c.def("adapt", [](Handle<T>& h, const py::list& inputs, const py::list& targets, const py::object& subset, bool check) {
     const auto a = arrays<T>(h.net->graph, inputs, targets, check, false);
+    CR_CHECK(a->data.rows > 0, "[adapt] X has no rows");
     const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
     const Reading reading(h.net->gate, "adapt");
     Signals signals;
@@ -232,6 +234,10 @@ void bind_network(py::module_& m) {
       PyErr_SetObject(type.ptr(), type(e.what(), e.epoch, e.layer, e.last_loss).ptr());
     }
   });
+  m.def("tensor_tables", [](const py::dict& spec) {
+    const Graph graph(graph_spec(spec));
+    return py::make_tuple(tensor_table(graph, graph.parameters), tensor_table(graph, graph.state));
+  }, py::arg("spec"), "(parameters, state) of a spec, as parameter_table and state_table, without allocating them.");
   bind<float>(m, "NetworkF32");
   bind<double>(m, "NetworkF64");
 }

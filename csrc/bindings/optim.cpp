@@ -28,7 +28,8 @@ double number(const py::dict& spec, const char* key) {
 
 Index integer(const py::dict& spec, const char* key) {
   const py::object x = item(spec, key);
-  CR_CHECK(!py::isinstance<py::bool_>(x) && py::isinstance<py::int_>(x), "schedule: ", key, " is ", std::string(py::repr(x)), ": expected an integer");
+  CR_CHECK(!py::isinstance<py::bool_>(x) && py::isinstance<py::int_>(x), "schedule: ", key, " is ", std::string(py::repr(x)),
+           ": expected an integer");
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(x.ptr(), &overflow);
   CR_CHECK(overflow == 0, "schedule: ", key, " does not fit in 63 bits");

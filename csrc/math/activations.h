@@ -149,7 +149,6 @@ struct Silu : Activation {
 };
 
 // The registry, in order; index 0 is identity.
-#define CR_ACTIVATIONS(X) \
-  X(Identity) X(Sigmoid) X(Tanh) X(Relu) X(LeakyRelu) X(Elu) X(Selu) X(Softplus) X(Gelu) X(GeluTanh) X(Silu)
+#define CR_ACTIVATIONS(X) X(Identity) X(Sigmoid) X(Tanh) X(Relu) X(LeakyRelu) X(Elu) X(Selu) X(Softplus) X(Gelu) X(GeluTanh) X(Silu)
 
 }  // namespace chainrule::CR_ISA

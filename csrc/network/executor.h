@@ -3,31 +3,10 @@
 #pragma once
 #include <vector>
 
-#include "network/feed.h"
-#include "network/plan.h"
-#include "tensor/arena.h"
+#include "network/steps.h"
 #include "tensor/parallel.h"
 
 namespace chainrule {
-
-// Memory of one pass over at most `capacity` samples. Grows when asked for more, never shrinks.
-template <class T>
-class Workspace {
- public:
-  void fit(const Plan& plan, Index capacity, Index time);
-
-  std::vector<T*> buffer;           // by buffer of the plan: its first sample
-  std::vector<const T*> input;      // by input: where its samples are (a buffer, or the user's own memory)
-  std::vector<std::int32_t> labels;
-  std::vector<T> y, s, scratch;
-  Index elements() const { return memory_.size(); }
-  const Plan* plan() const { return plan_; }
-
- private:
-  Block<T> memory_{0};
-  const Plan* plan_ = nullptr;
-  Index capacity_ = -1, time_ = -1;
-};
 
 struct Totals {
   double loss = 0;           // sum_j weight_j sum_i s_i L_i / sum_i s_i
@@ -35,26 +14,11 @@ struct Totals {
   std::vector<double> hits;  // by output: sum of s_i over rows whose largest entry is the target's (evaluate)
 };
 
-// What a computation needs beside the plan: the blocks, the batch, the random numbers' step.
-template <class T>
-struct Job {
-  const T* parameters = nullptr;
-  const T* state = nullptr;
-  const Feed<T>* feed = nullptr;
-  Index n = 0, time = 1;       // samples of the batch
-  std::uint64_t seed = 0;
-  std::uint32_t step = 0;
-  Cancel* cancel = nullptr;
-  std::vector<Index>* chunks_by_thread = nullptr;
-  bool count_hits = false;
-  Accum gradients = Accum::Overwrite;  // by layers: whether dW is added to what the block holds
-};
-
 template <class T>
 class Executor {
  public:
   // Another library may have set the BLAS to several threads since the last call: its bits would be others.
-  Executor(const Plan& plan, const Job<T>& job) : plan_(plan), job_(job), k_(kernels<T>()) { blas_assert_sequential(); }
+  Executor(const Plan& plan, const Job<T>& job) : steps_(plan, job), plan_(steps_.plan), job_(steps_.job), k_(steps_.k) { blas_assert_sequential(); }
 
   // Forward and, if the plan has gradients, backward. `slots` holds plan.slots(n) gradients one after the other; by layers there is one.
   // `spaces` has at least one workspace a thread (by chunks), or one. Throws Interrupted, or returns finite = false, with nothing promised about the slots.
@@ -72,22 +36,12 @@ class Executor {
   void sample_gradient(Workspace<T>& space, Index sample, T* gradient);
 
  private:
-  struct Rows {  // samples [begin, end) of the workspace, whose first sample is `first` of the batch
-    Index begin, end, first;
-  };
   struct Tile {
     Index begin, end, column_begin, column_end;
   };
 
-  void load_inputs(Workspace<T>& w, Rows rows) const;
-  void forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
-  void backward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
-  bool gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, T* dw, Accum accum) const;
-  void finish(int value, Workspace<T>& w, Index begin, Index end, Index rows_per_sample, Index ld, Index c0, Index c1) const;
-  double losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) const;
-  double custom_losses(Workspace<T>& w) const;
   bool at_output(const Step& step) const;
-  void forward_chunk(Workspace<T>& w, Rows rows) const;
+  bool forward_chunk(Workspace<T>& w, Rows rows, int worker) const;  // false: given up
   void forward_layers(Workspace<T>& w, Rows rows);
 
   enum class Phase { Forward, Backward, Gradient };
@@ -100,10 +54,11 @@ class Executor {
 
   Totals by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Index stride);
   Totals by_layers(Workspace<T>& space, T* gradients, Index first, Index n, Accum accum);
-  void backward_steps(Workspace<T>& space, Rows rows, T* gradients, Accum accum, bool& finite, bool skip_output_softmax);
+  void backward_steps(Workspace<T>& space, Rows rows, T* gradients, Accum accum, bool& finite, bool from_dz);
 
+  const Steps<T> steps_;
   const Plan& plan_;
-  Job<T> job_;
+  const Job<T>& job_;
   const Kernels<T>& k_;
 };
 

@@ -10,9 +10,9 @@ namespace chainrule {
 namespace {
 void place(const std::string& layer, int index, const std::vector<TensorSpec>& specs, std::vector<Tensor>& tensors, Index& total) {
   for (const TensorSpec& s : specs) {
-    Index size = 1;
-    for (Index d : s.shape) size = checked_multiply(size, d);
-    CR_CHECK(size <= (Index{1} << 48) && total <= (Index{1} << 48), "[", layer, "] ", s.name, " has ", size, " elements: expected fewer than 2^48");
+    const Shape shape{s.shape};
+    CR_CHECK(shape.fits() && total <= (Index{1} << 48), "[", layer, "] ", s.name, " is ", shape.str().replace(1, 3, ""), ": expected fewer than 2^48 elements");
+    const Index size = shape.size();
     tensors.push_back({layer + "." + s.name, s, total, size, index});
     total += size;
   }
@@ -45,7 +45,7 @@ Graph::Graph(const GraphSpec& spec) {
     }
     const std::vector<Shape> in = input_shapes(op);
     op.shape = layer.infer(in);
-    op.shape.size();
+    CR_CHECK(op.shape.fits(), "[", op.name, "] makes values of shape ", op.shape.str(), ": expected fewer than 2^48 elements a sample");
     op.stream = stream_of(op.name);
     const std::vector<TensorSpec> own = layer.parameters(in), state_specs = layer.state(in);
     if (uses[at]++ == 0) {

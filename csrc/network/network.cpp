@@ -11,8 +11,11 @@ namespace chainrule {
 template <class T>
 Network<T>::Network(const GraphSpec& spec, std::uint64_t seed_)
     : graph(spec), seed(seed_), parameters(graph.n_parameters), state(graph.n_state), shared_(new Shared) {
-  for (const Tensor& t : graph.parameters)
-    initialise(t.spec.initializer, parameters.data() + t.offset, t.size, t.spec.fan_in, t.spec.fan_out, seed, stream_of(t.name));
+  for (const Tensor& t : graph.parameters) try {
+      initialise(t.spec.initializer, parameters.data() + t.offset, t.size, t.spec.fan_in, t.spec.fan_out, seed, stream_of(t.name));
+    } catch (const ValueError& e) {
+      throw ValueError(text("[", graph.layers[static_cast<std::size_t>(t.layer)]->name, "] ", e.what()));
+    }
 }
 
 template <class T>

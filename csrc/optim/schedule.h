@@ -65,8 +65,7 @@ struct Schedule {
   double base(Index t) const {
     const double time = static_cast<double>(t), end = static_cast<double>(total);
     switch (type) {
-      case Type::Constant:
-        return alpha0;
+      case Type::Constant: return alpha0;
       case Type::Step:  // alpha factor^floor(t / every)
         return alpha0 * std::pow(factor, static_cast<double>(t / every));
       case Type::Cosine:  // alpha_end + (alpha - alpha_end) / 2 (1 + cos(pi min(t, total) / total))

@@ -21,6 +21,13 @@ struct Shape {
     return product;
   }
   Index columns(Index time = 1) const { return dims.empty() ? 1 : (dims.back() < 0 ? time : dims.back()); }
+  // Whether a sample has fewer than 2^48 elements: then sums of a few such sizes cannot wrap round.
+  bool fits() const {
+    Index product = 1;
+    for (Index d : dims)
+      if (__builtin_mul_overflow(product, d < 0 ? 1 : d, &product) || product >= (Index{1} << 48)) return false;
+    return true;
+  }
   // Matrix rows a sample: the product of all axes but the last.
   Index rows(Index time = 1) const {
     Index product = 1;

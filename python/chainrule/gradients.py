@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -43,6 +44,8 @@ class Weights(Sequence[Any]):
         return self._arrays[k]
 
     def __setitem__(self, k: int, value: Any) -> None:
+        if isinstance(k, slice):
+            raise TypeError(f"[{k}] is a slice: expected one index k")
         target = self._arrays[k]
         if target is None:
             raise ValueError(f"layer {k} has no bias: it cannot be set")
@@ -160,6 +163,8 @@ def _difference(evaluate: Callable[[], tuple[float, int]], values: Array, index:
 
 def check_gradient(net: Network, x: Any, y: Any, loss: Any, loss_weights: Any, entries: int) -> GradientCheck:
     """See ``Network.check_gradient``: a float64 copy, dropout masks fixed, at most `entries` entries of each parameter."""
+    if operator.index(entries) < 1:
+        raise ValueError(f"[check_gradient] entries is {entries}: expected at least 1")
     twin = net.astype("float64")
     twin._core.set_training_state({})
     arrays = [np.asarray(a, dtype=np.float64) for a in intake.inputs(twin, x)]

@@ -74,6 +74,8 @@ def _names(layers: Sequence[Layer]) -> dict[Layer, str]:
     """Give every layer a name of its own: its own, or type_1, type_2, ... in order of first use."""
     taken = [layer.name for layer in layers if layer.name is not None]
     for name in taken:
+        if not isinstance(name, str):
+            raise TypeError(f"a layer is called {name!r}: expected a string or None")
         if taken.count(name) > 1:
             raise ValueError(f"two layers are called {name!r}: expected different names")
         if "." in name or "/" in name or not name:

@@ -51,6 +51,8 @@ def numeric(x: Any, who: str) -> Array:
     except ValueError as error:
         raise ValueError(f"[{who}] is no array: {error}") from None
     if a.dtype.kind not in "biuf":
+        if hasattr(x, "toarray"):
+            raise TypeError(f"[{who}] is a sparse {type(x).__name__}: expected a dense array, such as its .toarray()")
         hint = {
             "c": "complex numbers",
             "O": "Python objects",
@@ -62,7 +64,8 @@ def numeric(x: Any, who: str) -> Array:
         what = hint.get(a.dtype.kind, str(a.dtype))
         raise TypeError(f"[{who}] holds {what} (dtype {a.dtype}): expected bool, integers or floating-point numbers")
     if a.dtype.kind == "f" and a.dtype.itemsize > 8:
-        a = a.astype(np.float64)
+        with np.errstate(over="ignore"):  # what becomes inf is refused where finite numbers are expected
+            a = a.astype(np.float64)
     return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
@@ -99,7 +102,10 @@ def resolve_losses(net: Network, loss: Any, loss_weights: Any = None) -> list[tu
     weights = [1.0] * len(names) if loss_weights is None else by_name(loss_weights, names, "loss_weights")
     result = []
     for one, weight, activation in zip(given, weights, net.output_activations, strict=True):
-        number = float(weight)
+        try:
+            number = float(weight)
+        except (TypeError, ValueError):
+            raise TypeError(f"[loss_weights] got {weight!r}: expected finite numbers >= 0") from None
         if not (number >= 0 and np.isfinite(number)):
             raise ValueError(f"[loss_weights] got {weight!r}: expected finite numbers >= 0")
         result.append((_losses.infer(activation) if one is None else _losses.get(one), number))
@@ -141,8 +147,11 @@ def _rows_text(a: Array) -> str:
 def _cross_entropy_target(y: Any, shape: tuple[int | None, ...], who: str) -> dict[str, Any]:
     """Labels, or probabilities whose rows sum to 1 within 1e-4 (looked at in blocks: y may be a memory map)."""
     a = numeric(y, who)
-    classes = shape[-1]
-    assert classes is not None
+    classes = shape[-1] if shape else None
+    if classes is None:
+        raise ValueError(f"[{who}] cross_entropy of an output without a last axis of known size: expected (n, ..., classes)")
+    if a.ndim == 0:
+        raise ValueError(f"[{who}] is a single number: expected an array whose first axis counts the samples")
     wide = a.ndim == len(shape) + 1 and a.shape[-1] == classes and classes > 1
     if a.dtype.kind in "bui" and not wide:
         if a.size and (int(a.min()) < 0 or int(a.max()) >= classes):
@@ -150,11 +159,14 @@ def _cross_entropy_target(y: Any, shape: tuple[int | None, ...], who: str) -> di
             row = int(np.argmax(((flat < 0) | (flat >= classes)).any(axis=1)))
             raise ValueError(f"[{who}] row {row} has the label {a[row]}: expected integers 0 to {classes - 1}, the output has {classes} columns")
         return {"y": a, "labels": True}
-    if not wide and not (classes == 1 and a.ndim >= 1):
+    single = classes == 1 and (a.ndim == len(shape) or a.shape[-1] == 1)
+    if not wide and not single:
         raise ValueError(f"[{who}] has {_rows_text(a)}: expected integer labels (n,) or probabilities (n, {classes})")
     block = max(1, 2**20 // max(1, a[:1].size))
     for start in range(0, len(a), block):
         part = np.asarray(a[start : start + block], dtype=np.float64)
+        if a.ndim == len(shape):
+            part = part[..., None]
         wrong = ~(np.abs(part.sum(axis=-1) - 1) <= 1e-4) | ~(part >= 0).all(axis=-1)
         if wrong.any():
             at = int(np.argmax(wrong.reshape(len(part), -1).any(axis=1)))
@@ -197,7 +209,7 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
 
 def _weights(sample_weight: Any) -> Array:
     s = numeric(sample_weight, "sample_weight")
-    if s.size:
+    if s.ndim and s.size:
         if not np.isfinite(s).all() or s.min() < 0:
             row = int(np.argmax(~(np.isfinite(s) & (s >= 0)).reshape(len(s), -1).all(axis=1)))
             raise ValueError(f"[sample_weight] row {row} is {s[row]}: expected finite numbers >= 0")

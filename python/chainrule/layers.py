@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast
@@ -27,16 +29,23 @@ __all__ = [
 def _integer(who: str, name: str, value: Any, least: int) -> int:
     """Return an int, or raise naming the layer's parameter."""
     try:
-        number = value.__index__()
-    except AttributeError:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
         raise TypeError(f"[{who}] {name} is {value!r}: expected an integer >= {least}") from None
-    if isinstance(value, bool):
-        raise TypeError(f"[{who}] {name} is {value!r}: expected an integer >= {least}")
     if number < least:
         raise ValueError(f"[{who}] {name} is {number}: expected an integer >= {least}")
     if number >= 2**63:
         raise ValueError(f"[{who}] {name} is {number}: expected less than 2^63")
     return int(number)
+
+
+def _real(who: str, name: str, value: Any, expected: str) -> float:
+    """Return a float, or raise naming the layer's parameter."""
+    if isinstance(value, (bool, str, bytes)) or not hasattr(type(value), "__float__") or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"[{who}] {name} is {value!r}: expected {expected}")
+    return float(value)
 
 
 class Layer:
@@ -143,6 +152,10 @@ class Dense(Layer):
         object.__setattr__(self, "units", _integer(self.name or "dense", "units", self.units, 1))
         if not isinstance(self.activation, str):
             raise TypeError(f"[{self.name or 'dense'}] activation is {self.activation!r}: expected a name, such as 'relu'")
+        for flag in ("bias", "trainable"):
+            if type(getattr(self, flag)).__name__ not in ("bool", "bool_"):  # NumPy's is no bool
+                raise TypeError(f"[{self.name or 'dense'}] {flag} is {getattr(self, flag)!r}: expected True or False")
+            object.__setattr__(self, flag, bool(getattr(self, flag)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +170,14 @@ class Activation(Layer):
 
     def __post_init__(self) -> None:
         """Make the parameter a float."""
+        who = self.name or "activation"
+        if not isinstance(self.function, str):
+            raise TypeError(f"[{who}] function is {self.function!r}: expected a name, such as 'relu'")
         if self.parameter is not None:
-            object.__setattr__(self, "parameter", float(self.parameter))
+            parameter = _real(who, "parameter", self.parameter, "a finite number")
+            if not math.isfinite(parameter):
+                raise ValueError(f"[{who}] parameter is {parameter}: expected a finite number")
+            object.__setattr__(self, "parameter", parameter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +191,7 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         """Check the rate."""
-        rate = float(self.rate)
+        rate = _real(self.name or "dropout", "rate", self.rate, "a number, 0 <= rate < 1")
         if not 0 <= rate < 1:
             raise ValueError(f"[{self.name or 'dropout'}] rate is {rate}: expected 0 <= rate < 1")
         object.__setattr__(self, "rate", rate)
@@ -213,6 +232,10 @@ class Concatenate(Layer):
 
     axis: int = -1
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the axis."""
+        object.__setattr__(self, "axis", _integer(self.name or "concatenate", "axis", self.axis, -(2**31)))
 
 
 def concat(*nodes: Node | Input | Sequence[Node | Input], axis: int = -1) -> Node:

@@ -3,32 +3,28 @@
 
 from __future__ import annotations
 
-import copy
-import operator
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule import _core, intake, training
-from chainrule.formulas import describe
-from chainrule.gradients import Gradient, GradientCheck, Transition, Weights, check_gradient
-from chainrule.graph import chain_spec, graph_spec, is_chain
+from chainrule import intake, training
+from chainrule.gradients import Gradient, GradientCheck, Transition, check_gradient
+from chainrule.graph import chain_spec, graph_spec
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import Loss
 from chainrule.optim import Optimizer
+from chainrule.structure import Structure
 
 __all__ = ["Network", "load"]
 
 Array = npt.NDArray[Any]
 
 
-class Network:
+class Network(Structure):
     """A network of layers: a chain, or any directed acyclic graph.
 
     z[k+1] = a[k] @ W[k].T + b[k], a[k+1] = g[k+1](z[k+1]), a[0] = x.
@@ -88,138 +84,6 @@ class Network:
         net = cls.__new__(cls)
         net._setup(spec, seed, dtype)
         return net
-
-    def _setup(self, spec: dict[str, Any], seed: int | None, dtype: npt.DTypeLike, device: str = "cpu") -> None:
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:
-            name = str(dtype)
-        if name not in ("float32", "float64"):
-            raise ValueError(f"[network] dtype is {dtype!r}: expected 'float32' or 'float64'")
-        if device != "cpu":
-            if not (isinstance(device, str) and device.split(":")[0] == "cuda"):
-                raise ValueError(f"[network] device is {device!r}: expected 'cpu' or 'cuda'")
-            raise ValueError(f"[network] device is {device!r}, but this build runs on the CPU alone: expected 'cpu'")
-        if seed is None:
-            seed = secrets.randbits(64)
-        try:
-            seed = operator.index(seed)
-        except TypeError:
-            raise TypeError(f"[network] seed is {seed!r}: expected an integer or None") from None
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"[network] seed is {seed}: expected 0 <= seed < 2^64")
-        self._spec = copy.deepcopy(spec)
-        self._core: Any = (_core.NetworkF32 if name == "float32" else _core.NetworkF64)(self._spec, seed)
-        self.dtype: np.dtype[Any] = np.dtype(name)
-        self.device = "cpu"
-        self.last_fit: History | None = None
-        self._table: list[dict[str, Any]] = self._core.parameter_table
-        self._direct = self._core.predict_direct
-        flat = self._core.parameters
-        self._parameters = {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
-        flat_state = self._core.state
-        self._state = {t["name"]: flat_state[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._core.state_table}
-
-    # ---- what it is -------------------------------------------------------------------------------------------------------------------
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The network as data: a dict of strings, numbers and lists (a copy)."""
-        return copy.deepcopy(self._spec)
-
-    @property
-    def seed(self) -> int:
-        """The seed."""
-        return int(self._core.seed)
-
-    @property
-    def parameters(self) -> MappingProxyType[str, Array]:
-        """Writable views of every parameter by name: ``net.parameters["dense_1.W"]``."""
-        return MappingProxyType(self._parameters)
-
-    @property
-    def state(self) -> MappingProxyType[str, Array]:
-        """Views of what is learned but not optimised: ``net.state["standardize_1.mean"]``."""
-        return MappingProxyType(self._state)
-
-    @property
-    def flat_parameters(self) -> Array:
-        """All parameters as one writable vector: layers in order of first use, W row-major before b (NOTATION.md)."""
-        flat: Array = self._core.parameters
-        return flat
-
-    @property
-    def flat_gradients(self) -> Array:
-        """What ``backward`` has added up, in the order of ``flat_parameters``."""
-        flat: Array = self._core.gradients
-        return flat
-
-    @property
-    def gradients(self) -> dict[str, Array]:
-        """Views of ``flat_gradients`` by name."""
-        flat = self.flat_gradients
-        return {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
-
-    def _nodes_of(self, which: str) -> list[int]:
-        nodes: list[int] = self._spec[which]
-        return nodes
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs, in order."""
-        return [self._spec["nodes"][i]["layer"] for i in self._nodes_of("inputs")]
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the layers that make the outputs, in order."""
-        return [self._spec["nodes"][i]["layer"] for i in self._nodes_of("outputs")]
-
-    @property
-    def input_shapes(self) -> list[tuple[int | None, ...]]:
-        """Shapes of one sample of each input."""
-        return list(self._core.input_shapes)
-
-    @property
-    def output_shapes(self) -> list[tuple[int | None, ...]]:
-        """Shapes of one sample of each output."""
-        return list(self._core.output_shapes)
-
-    @property
-    def node_shapes(self) -> list[tuple[int | None, ...]]:
-        """Shapes of one sample of each node of the spec."""
-        return list(self._core.node_shapes)
-
-    @property
-    def output_activations(self) -> list[str]:
-        """The activation that makes each output; "identity" where none does."""
-        names = []
-        for i in self._nodes_of("outputs"):
-            layer = self._spec["layers"][self._spec["nodes"][i]["layer"]]
-            names.append(layer.get("activation") or layer.get("function") or "identity")
-        return names
-
-    def _chain(self, what: str) -> list[str]:
-        """Names of the weighted layers of a chain in order, ValueError for other graphs."""
-        if not is_chain(self._spec):
-            raise ValueError(f"net.{what} exists for chains; this network is a graph: use net.parameters[name]")
-        return [n["layer"] for n in self._spec["nodes"] if self._spec["layers"][n["layer"]]["type"] == "dense"]
-
-    @property
-    def W(self) -> Weights:
-        """W[k] (n_{k+1}, n_k), k = 0 ... K-2: writable views, one for each weighted transition of a chain."""
-        return Weights([self._parameters[f"{name}.W"] for name in self._chain("W")])
-
-    @property
-    def b(self) -> Weights:
-        """b[k] (n_{k+1},): writable views; None where a layer has no bias."""
-        return Weights([self._parameters.get(f"{name}.b") for name in self._chain("b")])
-
-    def __repr__(self) -> str:
-        layers = ", ".join(f"{n}: {layer['type']}" for n, layer in self._spec["layers"].items())
-        return f"<chainrule.Network {layers}; {self._core.parameters.size:,} parameters, {self.dtype}>"
-
-    def __str__(self) -> str:
-        return describe(self)
 
     # ---- using it ---------------------------------------------------------------------------------------------------------------------
 
@@ -397,6 +261,8 @@ class Network:
             flat = self.flat_parameters
             if theta.shape != flat.shape:
                 raise ValueError(f"[loss_and_gradient] theta has shape {theta.shape}: expected {flat.shape}")
+            if theta.dtype.kind not in "biuf" or not np.isfinite(theta).all():
+                raise ValueError(f"[loss_and_gradient] theta ({theta.dtype}) holds something else than finite numbers: nothing was changed")
             self._write(lambda: np.copyto(flat, theta, casting="same_kind"))
         arrays = intake.inputs(self, x)
         losses = intake.resolve_losses(self, loss, loss_weights)

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +33,9 @@ def named_metrics(net: Network, loss: float, accuracy: Sequence[float], prefix: 
 def _count(name: str, value: Any, least: int) -> int:
     try:
         if isinstance(value, bool):
-            raise AttributeError
-        number = int(value.__index__())
-    except AttributeError:
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
         raise TypeError(f"[fit] {name} is {value!r}: expected an integer >= {least}") from None
     if number < least:
         raise ValueError(f"[fit] {name} is {number}: expected an integer >= {least}")
@@ -107,9 +108,15 @@ def fit(
 ) -> History:
     """See ``Network.fit``."""
     epochs = _count("epochs", epochs, 0)
-    batch = 2**62 if batch_size is None else _count("batch_size", batch_size, 1)
+    batch = 2**62 if batch_size is None else min(2**62, _count("batch_size", batch_size, 1))
     if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
         raise TypeError(f"[fit] early_stopping is {early_stopping!r}: expected an EarlyStopping")
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"[fit] callbacks is {callbacks!r}: expected a list of callbacks")
+    heard = [*callbacks, *([Progress()] if progress else [])]
+    for callback in heard:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"[fit] {callback!r} is no Callback: expected an instance of a subclass of cr.Callback")
     rule = optim.get(optimizer)
     losses = intake.resolve_losses(net, loss, loss_weights)
     batches = X if isinstance(X, intake.Batches) else None
@@ -129,11 +136,6 @@ def fit(
     core_class = _core.FitF32 if net.dtype.name == "float32" else _core.FitF64
     core = core_class(net._core, intake.loss_specs(losses), rule.spec(), intake.penalty_specs(net, penalty), batch, bool(shuffle))
     history = net.last_fit = History()
-    heard = [*callbacks, *([Progress()] if progress else [])]
-    for callback in heard:
-        if not isinstance(callback, Callback):
-            core.close()
-            raise TypeError(f"[fit] {callback!r} is no Callback: expected a subclass of cr.Callback")
     watch = early_stopping.begin() if early_stopping else None
     best: tuple[Any, Any] | None = None
     history.stopped = "error"
@@ -216,25 +218,38 @@ def save(net: Network, path: Any, training_state: bool) -> None:
         io.save(path, tensors, net.spec, extra)
 
 
+def _check_layout(spec: dict[str, Any], extra: dict[str, Any], layout: io.Layout) -> None:
+    """Compare names, dtypes and shapes in a file with what its spec says, before anything is allocated."""
+    dtype = np.dtype(extra["dtype"])
+    parameters, state = _core.tensor_tables(spec)
+    expected = {t["name"]: (dtype, tuple(t["shape"])) for t in [*parameters, *state]}
+    if "training" in extra:
+        blocks = {f"training.{key}": (dtype, (sum(t["size"] for t in parameters),)) for key in ("v", "m")}
+        expected |= {name: block for name, block in blocks.items() if name in layout}
+    for name in sorted({*expected, *layout}):
+        if name not in layout or name not in expected:
+            raise ValueError(f"the tensor {name!r} is {'missing' if name in expected else 'none of the network'}")
+        if (np.dtype(layout[name][0]), tuple(layout[name][1])) != expected[name]:
+            raise ValueError(f"the tensor {name!r} is {layout[name]}: expected {expected[name]}")
+
+
 def load(path: Any, net: Network) -> Network:
     """Read a file into `net`, an empty Network; ValueError where the file is not what ``save`` writes."""
-    tensors, spec, extra = io.load(path)
+
+    def check(spec: dict[str, Any], extra: dict[str, Any], layout: io.Layout) -> None:
+        try:
+            _check_layout(spec, extra, layout)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path}: this is no chainrule model that this version can read: {error}") from error
+
+    tensors, spec, extra = io.load(path, check)
     try:
-        dtype, seed, state = str(extra["dtype"]), int(extra["seed"]), dict(extra.get("training", {}))
-        net._setup(spec, seed, dtype)
+        net._setup(spec, extra["seed"], extra["dtype"])
+        for name, view in {**net.parameters, **net.state}.items():
+            view[...] = tensors[name]
+        if "training" in extra:
+            blocks = {key: tensors[f"training.{key}"] for key in ("v", "m") if f"training.{key}" in tensors}
+            net._core.set_training_state({**extra["training"], **blocks})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: this is no chainrule model that this version can read: {error}") from error
-    expected = {**net.parameters, **net.state}
-    training = {k: v for k, v in tensors.items() if k.startswith("training.")}
-    rest = {k: v for k, v in tensors.items() if k not in training}
-    if set(rest) != set(expected):
-        odd = sorted(set(rest) ^ set(expected))
-        raise ValueError(f"{path}: the tensors do not fit the network: {', '.join(odd[:3])} missing or too many")
-    for name, a in rest.items():
-        if a.shape != expected[name].shape or a.dtype != expected[name].dtype:
-            raise ValueError(f"{path}: {name} is {a.shape} {a.dtype}: expected {expected[name].shape} {expected[name].dtype}")
-    for name, a in rest.items():
-        expected[name][...] = a
-    if state:
-        net._core.set_training_state(state | {k.removeprefix("training."): v for k, v in training.items()})
     return net

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-// csrc/math/fastmath.h against the C library: float on every n-th bit pattern (n = argv[1], default 977; 1 tries them all, about half an hour), double on
-// random bit patterns and on ranges. The bounds are those that the header states. Compile with -march=x86-64-v3 too: contraction changes the last bits.
+// csrc/math/fastmath.h against the C library: float on every n-th bit pattern (n = argv[1], default 977; 1 tries all, about half an hour), double
+// on random bit patterns and on ranges. The bounds are those that the header states. With -march=x86-64-v3 contraction changes the last bits.
 #ifndef CR_ISA
 #define CR_ISA test
 #endif
-#include "math/fastmath.h"
-
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
 #include <limits>
+
+#include "math/fastmath.h"
 
 namespace f = chainrule::CR_ISA;
 
@@ -29,7 +29,8 @@ static double ulps(T got, long double expected) {
   }
   const int exponent = std::ilogb(rounded == 0 ? Limits::denorm_min() : rounded);
   const int lowest = Limits::min_exponent - 1;
-  return static_cast<double>(std::fabs(static_cast<long double>(got) - expected) / std::ldexp(1.0L, (exponent < lowest ? lowest : exponent) - Limits::digits + 1));
+  return static_cast<double>(std::fabs(static_cast<long double>(got) - expected) /
+                             std::ldexp(1.0L, (exponent < lowest ? lowest : exponent) - Limits::digits + 1));
 }
 
 struct Worst {
@@ -50,7 +51,8 @@ struct Worst {
 // R: what the reference is computed in; double is exact enough for float, and several times faster
 template <class T, class R>
 struct Suite {
-  Worst exp{"exp", 1.5}, expm1{"expm1", 2.5}, tanh{"tanh", 3}, log{"log", 1.5}, log1p{"log1p", 2}, unit{"log1p01", 2}, sigmoid{"sigmoid", 3}, erf{"erf", 2}, cdf{"normal", 10};
+  Worst exp{"exp", 1.5}, expm1{"expm1", 2.5}, tanh{"tanh", 3}, log{"log", 1.5}, log1p{"log1p", 2}, unit{"log1p01", 2}, sigmoid{"sigmoid", 3},
+      erf{"erf", 2}, cdf{"normal", 10};
 
   void see(T x) {
     const R r = x;
@@ -80,7 +82,8 @@ static std::uint64_t random_bits() {  // splitmix64
 
 int main(int argc, char** argv) {
   const double infinity = std::numeric_limits<double>::infinity();
-  const double edges[] = {0.0, -0.0, infinity, -infinity, NAN, 1, -1, 1e-310, -1e-310, 1e-40, -1e-40, 4.9e-324, 1e4, -1e4, 150, -150, 3e38, -3e38, 1e308, -1e308};
+  const double edges[] = {0.0,    -0.0,     infinity, -infinity, NAN, 1,    -1,   1e-310, -1e-310, 1e-40,
+                          -1e-40, 4.9e-324, 1e4,      -1e4,      150, -150, 3e38, -3e38,  1e308,   -1e308};
 
   Suite<float, double> single;
   const std::uint64_t step = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 977;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Activations, softmax and losses of the kernel table (of the instruction set in use: run it once for each value of CHAINRULE_ISA) against their equations
-// in long double, at ragged sizes, unaligned, in place and adding.
-#include "kernel_check.h"
-
+// Activations, softmax and losses of the kernel table (of the instruction set in use: run it once for each value of CHAINRULE_ISA) against their
+// equations in long double, at ragged sizes, unaligned, in place and adding.
 #include <cstring>
 #include <functional>
 #include <map>
+
+#include "kernel_check.h"
 
 namespace {
 
@@ -85,8 +85,15 @@ void test_activation(const ActivationKernel<T>& k) {
     } else {
       near(y, g(x, p), 4, at);
       check(std::isfinite(first) && std::isfinite(second) && first == slope, at, ": derivatives");
-      if (std::fabs(x) > 1) near(first, x > 0 ? (name == "selu" ? 1.0507009873554805 : name == "sigmoid" || name == "tanh" ? 0 : 1)
-                                              : (name == "identity" ? 1 : name == "leaky_relu" ? Real(p) : 0), 4, at, ": g'");
+      if (std::fabs(x) > 1)
+        near(first,
+             x > 0 ? (name == "selu"                        ? 1.0507009873554805
+                      : name == "sigmoid" || name == "tanh" ? 0
+                                                            : 1)
+                   : (name == "identity"     ? 1
+                      : name == "leaky_relu" ? Real(p)
+                                             : 0),
+             4, at, ": g'");
       if (x == 0 && name == "relu") check(first == 0, "relu'(0)");
     }
   }
@@ -182,8 +189,15 @@ void test_loss(const std::string& name, LossKernel<T> kernel) {
         for (auto& l : labels) l = static_cast<std::int32_t>(uniform(0, static_cast<double>(cols)));
         if (rows > 1) s[1] = 0;
         const double scale = 0.25;
-        LossArgs<T> q{x.data() + 1, dx.data() + 1, adding ? Accum::Add : Accum::Overwrite, by_label ? nullptr : y.data() + 1,
-                      by_label ? labels.data() : nullptr, weighted ? s.data() : nullptr, scale, rows, cols};
+        LossArgs<T> q{x.data() + 1,
+                      dx.data() + 1,
+                      adding ? Accum::Add : Accum::Overwrite,
+                      by_label ? nullptr : y.data() + 1,
+                      by_label ? labels.data() : nullptr,
+                      weighted ? s.data() : nullptr,
+                      scale,
+                      rows,
+                      cols};
         const double value = kernel(q);
         Real expected = 0, size = 1;
         for (Index i = 0; i < rows; ++i) {
@@ -200,8 +214,7 @@ void test_loss(const std::string& name, LossKernel<T> kernel) {
             near(q.dx[i * cols + j], adding ? 0.5L + d : d, 16 * static_cast<double>(mass), name, " dx");
           }
         }
-        check(std::fabs(value - expected) <= 32 * std::numeric_limits<T>::epsilon() * size * (logits ? width / 8 : 1),
-              name, ": value");
+        check(std::fabs(value - expected) <= 32 * std::numeric_limits<T>::epsilon() * size * (logits ? width / 8 : 1), name, ": value");
         q.dx = nullptr;
         check(kernel(q) == value, name, " without dx");
       }

@@ -7,6 +7,8 @@
 
 namespace {
 
+using Words = test::Philox<std::uint32_t>;
+
 template <class T>
 void test_update(const std::string& name, UpdateKernel<T> kernel) {
   const auto at = [](Index j) { return static_cast<std::size_t>(j); };
@@ -18,8 +20,26 @@ void test_update(const std::string& name, UpdateKernel<T> kernel) {
       std::vector<T> w = before, m = m0, v = v0;
       if (n > 2) w[2] = 0;
       const std::vector<T> start = w;
-      UpdateArgs<T> q{w.data(), g.data(), slots, stride, name == "adam" ? m.data() : nullptr, velocity ? v.data() : nullptr, n, 0.1, 0.9, 0.95, 1e-3, 0.3,
-                      0.2, nesterov, eps_hat, more ? 0.5 : 1.0, penalty ? 0.01 : 0.0, penalty ? 0.02 : 0.0, more ? 0.03 : 0.0, more ? 0.004 : 0.0};
+      UpdateArgs<T> q{w.data(),
+                      g.data(),
+                      slots,
+                      stride,
+                      name == "adam" ? m.data() : nullptr,
+                      velocity ? v.data() : nullptr,
+                      n,
+                      0.1,
+                      0.9,
+                      0.95,
+                      1e-3,
+                      0.3,
+                      0.2,
+                      nesterov,
+                      eps_hat,
+                      more ? 0.5 : 1.0,
+                      penalty ? 0.01 : 0.0,
+                      penalty ? 0.02 : 0.0,
+                      more ? 0.03 : 0.0,
+                      more ? 0.004 : 0.0};
       const UpdateSums sums = kernel(q);
       Real sum_abs = 0, sum_square = 0;
       for (Index j = 0; j < n; ++j) {
@@ -58,18 +78,22 @@ void test_update(const std::string& name, UpdateKernel<T> kernel) {
 
 template <class T>
 void test_dropout(const Kernels<T>& k) {
-  const std::uint32_t key0 = 0xa4093822, key1 = 0x299f31d0, step = 7, stream = 0x03001234, threshold = 0x60000000;
+  const std::uint32_t key0 = 0xa4093822, key1 = 0x299f31d0, step = 7, stream = 0x03001234;
+  const auto u = [&](Index e) {
+    const auto q = static_cast<std::uint64_t>(e) / 4;
+    const Words p = test::philox4x32_10(Words{static_cast<std::uint32_t>(q), static_cast<std::uint32_t>(q >> 32), step, stream}, key0, key1);
+    const std::uint32_t lanes[] = {p.x0, p.x1, p.x2, p.x3};
+    return lanes[e % 4];
+  };
   for (const Index first : {Index(0), Index(1), Index(6), (Index(1) << 34) - 10, (Index(5) << 34) + 3})
     for (const Index n : sizes) {
+      const std::uint32_t threshold = u(first + n / 2);  // an element that lies on it is kept
       const std::vector<T> x = random<T>(n + 1);
       std::vector<T> y = x, added = x;
       k.dropout(y.data() + 1, y.data() + 1, first, n, key0, key1, step, stream, threshold, T(1.6), Accum::Overwrite);
       k.dropout(added.data() + 1, x.data() + 1, first, n, key0, key1, step, stream, threshold, T(1.6), Accum::Add);
       for (Index e = 0; e < n; ++e) {
-        const std::uint64_t q = static_cast<std::uint64_t>(first + e) / 4;
-        const test::Philox p = test::philox4x32_10({static_cast<std::uint32_t>(q), static_cast<std::uint32_t>(q >> 32), step, stream}, key0, key1);
-        const std::uint32_t lanes[] = {p.x0, p.x1, p.x2, p.x3};
-        const T xe = x[static_cast<std::size_t>(e + 1)], ye = lanes[(first + e) % 4] >= threshold ? xe * T(1.6) : T(0);
+        const T xe = x[static_cast<std::size_t>(e + 1)], ye = u(first + e) >= threshold ? xe * T(1.6) : T(0);
         check(y[static_cast<std::size_t>(e + 1)] == ye, "dropout");
         near(added[static_cast<std::size_t>(e + 1)], Real(xe) + ye, 1, "dropout adding");
       }
@@ -132,12 +156,13 @@ void test_elementwise(const Kernels<T>& k) {
 
 void test_philox() {  // the known answers that Random123 publishes (kat_vectors)
   const std::uint32_t f = 0xffffffff;
-  const auto is = [](test::Philox p, std::uint32_t x0, std::uint32_t x1, std::uint32_t x2, std::uint32_t x3) {
+  const auto is = [](Words p, std::uint32_t x0, std::uint32_t x1, std::uint32_t x2, std::uint32_t x3) {
     check(p.x0 == x0 && p.x1 == x1 && p.x2 == x2 && p.x3 == x3, "philox4x32_10");
   };
-  is(test::philox4x32_10({0, 0, 0, 0}, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
-  is(test::philox4x32_10({f, f, f, f}, f, f), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd);
-  is(test::philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0xa4093822, 0x299f31d0), 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1);
+  is(test::philox4x32_10(Words{0, 0, 0, 0}, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
+  is(test::philox4x32_10(Words{f, f, f, f}, f, f), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd);
+  is(test::philox4x32_10(Words{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0xa4093822, 0x299f31d0), 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+     0x24126ea1);
 }
 
 template <class T>

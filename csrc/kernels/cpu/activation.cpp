@@ -23,8 +23,8 @@ __attribute__((noinline)) void add_bias(T* z, const T* b, Index rows, Index cols
   }
 }
 
-// z += b, a = g(z), by runs that stay in the first-level cache. Contiguous rows share a run, so that g sees full vectors: the incomplete last vector of a
-// row of 10 would cost more than the rest of it.
+// z += b, a = g(z), by runs that stay in the first-level cache. Contiguous rows share a run, so that g sees full vectors: the incomplete last vector
+// of a row of 10 would cost more than the rest of it.
 template <class G, class T>
 void forward(T* a, T* z, const T* b, Index rows, Index cols, Index ld, T p) {
   if (ld == cols && !b) return apply<G>(a, z, rows * cols, p);
@@ -72,9 +72,9 @@ constexpr auto backward_of<Identity, T> = &backward_identity<T>;
 
 template <class T>
 constexpr ActivationKernel<T> registry[] = {
-#define CR_ENTRY(G)                                                                                                                              \
-  {G::name,  G::init, G::needs_z, G::has_parameter, G::parameter, G::kinks, {G::kink[0], G::kink[1]}, &forward<G, T>, backward_of<G, T>, \
-   &derivatives<G, T>},
+#define CR_ENTRY(G)                                                                                                          \
+  {G::name,        G::init,           G::needs_z,        G::has_parameter, G::parameter, G::kinks, {G::kink[0], G::kink[1]}, \
+   &forward<G, T>, backward_of<G, T>, &derivatives<G, T>},
     CR_ACTIVATIONS(CR_ENTRY)
 #undef CR_ENTRY
 };

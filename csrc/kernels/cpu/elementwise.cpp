@@ -60,11 +60,11 @@ void multiply(T* y, const T* x1, const T* x2, Index n, Accum accum) {
   }
 }
 
-#define CR_DEFINE(T)                                                                       \
-  template void add_penalty(T*, const T*, Index, double, double);                          \
-  template void standardize_forward(T*, const T*, const T*, const T*, Index, Index);       \
-  template void standardize_backward(T*, const T*, const T*, Index, Index, Accum);         \
-  template void add(T*, const T*, Index, Accum);                                           \
+#define CR_DEFINE(T)                                                                 \
+  template void add_penalty(T*, const T*, Index, double, double);                    \
+  template void standardize_forward(T*, const T*, const T*, const T*, Index, Index); \
+  template void standardize_backward(T*, const T*, const T*, Index, Index, Accum);   \
+  template void add(T*, const T*, Index, Accum);                                     \
   template void multiply(T*, const T*, const T*, Index, Accum);
 CR_DEFINE(float)
 CR_DEFINE(double)

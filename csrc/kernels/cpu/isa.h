@@ -20,8 +20,8 @@
 #define CR_VECTOR_BYTES 16
 #endif
 
-// The next loop may run in vectors although its pointers may be equal (in place). Without it the compiler compares addresses at run time and takes the
-// scalar loop exactly where the kernel works in place.
+// The next loop may run in vectors although its pointers may be equal (in place). Without it the compiler compares addresses at run time and takes
+// the scalar loop exactly where the kernel works in place.
 #define CR_VECTOR_LOOP _Pragma("GCC ivdep")
 
 namespace chainrule::CR_ISA {
@@ -77,8 +77,7 @@ CR_FN T dot(const T* x, const T* y, Index n) {
   if (n >= 2 * lanes) {
     Vector s[2] = {};
     for (; j + 2 * lanes <= n; j += 2 * lanes)
-      for (int i = 0; i < 2; ++i)
-        s[i] += *reinterpret_cast<const Vector*>(x + j + i * lanes) * *reinterpret_cast<const Vector*>(y + j + i * lanes);
+      for (int i = 0; i < 2; ++i) s[i] += *reinterpret_cast<const Vector*>(x + j + i * lanes) * *reinterpret_cast<const Vector*>(y + j + i * lanes);
     const Vector all = s[0] + s[1];
     for (Index i = 0; i < lanes; ++i) total += all[i];
   }

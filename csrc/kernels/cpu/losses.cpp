@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// sum_i s_i L_i and its gradient, a block of rows at a time so that exp and log run over full vectors whatever the number of columns. A row's L is summed
-// in the working type (runs of 1024), rows in double in increasing i. A row of weight 0 adds exactly 0, also where its own L or dx would not be finite.
-#include "kernels/cpu/parts.h"
+// sum_i s_i L_i and its gradient, a block of rows at a time so that exp and log run over full vectors whatever the number of columns. A row's L is
+// summed in the working type (runs of 1024), rows in double in increasing i. A row of weight 0 adds exactly 0, whatever it holds.
 #include "math/losses.h"
+
+#include "kernels/cpu/parts.h"
 
 namespace chainrule::CR_ISA {
 
@@ -158,8 +159,8 @@ double softmax_cross_entropy(const LossArgs<T>& q) {
     if (!q.dx) continue;
     for (Index r = 0; r < m; ++r) {
       const T factor = T(q.scale) * weight_of(q, i + r);
-      gradient_row(p + r * cols, q.y ? q.y + at + r * cols : nullptr, q.y ? Index(-1) : Index(q.labels[i + r]),
-                   factor * (mass[r] / sum[r]), factor, cols);
+      gradient_row(p + r * cols, q.y ? q.y + at + r * cols : nullptr, q.y ? Index(-1) : Index(q.labels[i + r]), factor * (mass[r] / sum[r]), factor,
+                   cols);
     }
     store(q.dx + at, p, m * cols, q.accum);
   }

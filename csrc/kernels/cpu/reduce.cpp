@@ -73,11 +73,11 @@ bool all_finite(const T* x, Index n) {
   return true;
 }
 
-#define CR_DEFINE(T)                                                     \
-  template void column_sum(T*, const T*, Index, Index, Index, Accum);    \
-  template void sum_slots(T*, const T*, Index, Index, Index);            \
-  template double sum_square(const T*, Index);                           \
-  template double sum_abs(const T*, Index);                              \
+#define CR_DEFINE(T)                                                  \
+  template void column_sum(T*, const T*, Index, Index, Index, Accum); \
+  template void sum_slots(T*, const T*, Index, Index, Index);         \
+  template double sum_square(const T*, Index);                        \
+  template double sum_abs(const T*, Index);                           \
   template bool all_finite(const T*, Index);
 CR_DEFINE(float)
 CR_DEFINE(double)

@@ -46,7 +46,7 @@ void softmax_backward(T* dz, const T* da, const T* a, Index rows, Index cols, Ac
   }
 }
 
-#define CR_DEFINE(T)                                        \
+#define CR_DEFINE(T)                                         \
   template void softmax_forward(T*, const T*, Index, Index); \
   template void softmax_backward(T*, const T*, const T*, Index, Index, Accum);
 CR_DEFINE(float)

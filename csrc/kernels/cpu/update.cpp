@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One optimizer step, one pass: while a run of 1024 parameters is in the first-level cache its gradient is summed and penalised, the rule applied, and w
-// looked at. Where the gradient is one plain slot the rule reads it where it lies.
+// One optimizer step, one pass: while a run of 1024 parameters is in the first-level cache its gradient is summed and penalised, the rule applied
+// and w looked at. Where the gradient is one plain slot the rule reads it where it lies.
 #include "kernels/cpu/parts.h"
 #include "math/fastmath.h"
 

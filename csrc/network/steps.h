@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// One step of a plan on a range of samples and columns; the losses on a range of samples. In which order, and in which thread: executor.h.
+#pragma once
+#include <vector>
+
+#include "network/feed.h"
+#include "network/plan.h"
+#include "tensor/arena.h"
+
+namespace chainrule {
+
+// Memory of one pass over at most `capacity` samples. Grows when asked for more, never shrinks.
+template <class T>
+class Workspace {
+ public:
+  void fit(const Plan& plan, Index capacity, Index time);
+
+  std::vector<T*> buffer;           // by buffer of the plan: its first sample
+  std::vector<const T*> input;      // by input: where its samples are (a buffer, or the user's own memory)
+  std::vector<std::int32_t> labels;
+  std::vector<T> y, s, scratch;
+  Index elements() const { return memory_.size(); }
+  const Plan* plan() const { return plan_; }
+
+ private:
+  Block<T> memory_{0};
+  const Plan* plan_ = nullptr;
+  Index capacity_ = -1, time_ = -1;
+};
+
+// What a computation needs beside the plan: the blocks, the batch, the random numbers' step.
+template <class T>
+struct Job {
+  const T* parameters = nullptr;
+  const T* state = nullptr;
+  const Feed<T>* feed = nullptr;
+  Index n = 0, time = 1;       // samples of the batch
+  std::uint64_t seed = 0;
+  std::uint32_t step = 0;
+  Cancel* cancel = nullptr;
+  std::vector<Index>* chunks_by_thread = nullptr;
+  bool count_hits = false;
+  Accum gradients = Accum::Overwrite;  // by layers: whether dW is added to what the block holds
+};
+
+// Samples [begin, end) of a workspace, whose first sample is `first` of the batch.
+struct Rows {
+  Index begin, end, first;
+};
+
+template <class T>
+class Steps {
+ public:
+  Steps(const Plan& plan, const Job<T>& job) : plan(plan), job(job), k(kernels<T>()) {}
+
+  void load_inputs(Workspace<T>& w, Rows rows) const;
+  void forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
+  void backward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
+  // dW (+)= ...; false, and nothing done, where delta is not finite
+  bool gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, T* dw, Accum accum) const;
+  // g' of the fused activation that made `value`: turns its da into delta
+  void finish(int value, Workspace<T>& w, Index begin, Index end, Index rows_per_sample, Index ld, Index c0, Index c1) const;
+  // Value of the losses of these rows; writes their derivatives. Adds to *hits by output if it is not null.
+  double losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) const;
+  double custom_losses(Workspace<T>& w) const;  // those that see the whole batch
+
+  const Plan& plan;
+  const Job<T> job;
+  const Kernels<T>& k;
+
+ private:
+  Call<T> call(const Step& step, Workspace<T>& w, Rows rows, const T** x, T** dx) const;
+  const T* a_of(int value, const Workspace<T>& w) const;  // its first sample in the workspace
+};
+
+}  // namespace chainrule

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The benchmarks refuse what is wrong: a competitor is timed only if its result is the reference's."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compare import assert_close, central_difference
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.peers import __main__ as command  # noqa: E402
+from bench.peers.machine import available_cpus  # noqa: E402
+from bench.peers.rows import NAMES, Refused, Row, Variant, forward, inputs  # noqa: E402
+from bench.peers.runner import PEERS, Judge, Settings, run_row  # noqa: E402
+from bench.peers.train import task  # noqa: E402
+
+SMALLEST = "train-20-64-64-3-b32"
+
+# A float32 NumPy competitor; what is wrong with it is filled in.
+COMPETITOR = """
+import numpy as np
+from bench.peers.train.task import gradients
+
+class Competitor:
+    def __init__(self, row, threads):
+        self.alpha = row.alpha
+
+    def prepare(self, inputs):
+        self.inputs = inputs
+        self.w = [x.copy() for pair in zip(inputs.W, inputs.b) for x in pair]
+        self.v = [np.zeros_like(w) for w in self.w]
+
+    def run(self):
+        for _ in range(self.inputs.epochs):
+            for i in self.inputs.starts:
+                batch = slice(i, i + self.inputs.batch)
+                g = gradients(self.inputs.X[batch], self.inputs.y[batch], [w.astype(np.float64) for w in self.w])
+                for j in range(len(g)):
+                    self.v[j] = (0.9 * self.v[j] - self.alpha * g[j]).astype(np.float32)
+                    self.w[j] += {step}
+
+    def result(self):
+        return {result}
+"""
+RIGHT = {"step": "self.v[j]", "result": "self.w"}
+
+
+def competitor(**parts: str) -> Any:
+    space: dict[str, Any] = {}
+    exec(COMPETITOR.format(**{**RIGHT, **parts}), space)
+    return space["Competitor"]
+
+
+def judged(make: Callable[[Row, int], Any], name: str, *, timed: bool = False) -> float:
+    row = Row.parse(name)
+    judge = Judge(row, row.checked_steps if not timed else 40, timed=timed)
+    found = make(row, 1)
+    found.prepare(judge.inputs)
+    found.run()
+    return judge.error(found.result(), Variant())
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_the_reference_has_the_gradient_of_its_loss(classes: int, rng: np.random.Generator) -> None:
+    sizes = (4, 5, classes)
+    parameters = [rng.standard_normal(s) for m, n in zip(sizes, sizes[1:], strict=False) for s in ((n, m), (n,))]
+    X, y = rng.standard_normal((6, 4)), rng.integers(0, max(classes, 2), 6)
+
+    def loss(j: int, w: np.ndarray) -> float:
+        changed = [w if i == j else p for i, p in enumerate(parameters)]
+        a = forward(X, changed[::2], changed[1::2])[-1]
+        p = np.where(y == 1, a[:, 0], 1 - a[:, 0]) if classes == 1 else a[np.arange(6), y]
+        return float(-np.log(p).mean())
+
+    for j, g in enumerate(task.gradients(X, y, parameters)):
+        assert_close(g, central_difference(lambda w, j=j: loss(j, w), parameters[j]), 1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", [SMALLEST, SMALLEST + "-adam", "train-20-64-64-3-b1", "predict-64-128-10-b1", "predict-20-30-7-b65"])
+def test_chainrule_agrees_with_the_reference(name: str) -> None:
+    ours = importlib.import_module(f"bench.peers.{Row.parse(name).task}.ours")
+    judged(ours.Competitor, name)
+    judged(ours.Competitor, name, timed=True)
+
+
+def test_a_right_competitor_is_accepted() -> None:
+    assert judged(competitor(), SMALLEST) < 5e-4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"step": "0.9 * self.v[j] - np.float32(self.alpha) * g[j].astype(np.float32)"},  # Nesterov
+        {"step": "0 if j == 5 else self.v[j]"},  # the last bias stays
+        {"step": "1.01 * self.v[j]"},
+        {"step": "-np.float32(self.alpha) * g[j].astype(np.float32)"},  # no momentum
+        {"result": "[w * np.float32(np.nan) for w in self.w]"},
+        {"result": "self.w[:-1]"},
+        {"result": "[w.T for w in self.w]"},
+        {"result": "[w.astype(np.float64) for w in self.w]"},
+        {"result": "[x for pair in zip(self.inputs.W, self.inputs.b) for x in pair]"},  # not trained
+    ],
+    ids=lambda wrong: next(iter(wrong.values())),
+)
+def test_a_wrong_competitor_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(Refused):
+        judged(competitor(**wrong), SMALLEST)
+
+
+def test_work_left_out_of_the_timed_run_is_refused() -> None:
+    class Idle(competitor()):  # type: ignore[misc]
+        def run(self) -> None:
+            if self.inputs.steps <= 5:
+                super().run()
+
+    judged(Idle, SMALLEST)
+    with pytest.raises(Refused):
+        judged(Idle, SMALLEST, timed=True)
+
+
+def test_the_processes_report_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    (tmp_path / "bench_right.py").write_text(COMPETITOR.format(**RIGHT))
+    (tmp_path / "bench_wrong.py").write_text(COMPETITOR.format(**{**RIGHT, "step": "1.1 * self.v[j]"}))
+    (tmp_path / "bench_dying.py").write_text(COMPETITOR.format(**{**RIGHT, "result": "self.nothing"}))
+    (tmp_path / "bench_absent.py").write_text("import a_package_that_is_not_there\n")
+    row = Row.parse(SMALLEST)
+    found = run_row(
+        row,
+        {
+            "ours": ("bench.peers.train.ours", "chainrule"),
+            **{name: (f"bench_{name}", "") for name in ("right", "wrong", "dying", "absent")},
+        },
+        Settings(tuple(available_cpus()[:1]), threads=1, repeat=2, shorter=1000),
+    )
+    assert {name: result["status"] for name, result in found.items()} == {
+        "ours": "ok", "right": "ok", "wrong": "refused", "dying": "failed", "absent": "not installed",
+    }  # fmt: skip
+    assert "nothing" in found["dying"]["reason"]
+    assert found["absent"]["reason"] == "a_package_that_is_not_there"
+    for name in ("ours", "right"):
+        result = found[name]
+        assert len(result["samples_us"]) == 2
+        assert 0 < result["best_us"] == min(result["samples_us"]) <= result["median_us"]
+        assert result["gflops"] == pytest.approx(row.flop / result["best_us"] / 1e3)
+    assert "best_us" not in found["wrong"]
+
+
+def test_the_command_writes_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "measure_peak", lambda cpus, threads: [100.0])
+    out = tmp_path / "results" / "peers.json"
+    options = ["--peers", "chainrule", "--threads", "1", "--repeat", "1", "--shorter", "1000", "--out", str(out)]
+    assert command.main(["--rows", "predict-64-128-10-b1", *options]) == 0
+    report = json.loads(out.read_text())
+    assert {"date", "commit", "machine", "versions", "sgemm_gflops", "rows", "settings"} <= set(report)
+    assert "compiler" in report["versions"]["chainrule"]
+    result = report["rows"]["predict-64-128-10-b1"]["results"]["chainrule"]
+    assert result["status"] == "ok"
+    assert result["ratio_best"] == 1.0
+    assert result["share_of_sgemm"] == pytest.approx(result["gflops"] / 100)
+    assert "| predict-64-128-10-b1 | " in capsys.readouterr().out
+
+
+def test_a_row_is_its_name() -> None:
+    assert [Row.parse(name).name for name in NAMES] == list(NAMES)
+    # 2-3-2, batch 5: z 2*5*(6+6), dW the same, da of the hidden layer 2*5*6
+    assert Row.parse("train-2-3-2-b5").flop == 120 + 120 + 60
+    assert Row.parse("predict-2-3-2-b5").flop == 120
+    for bad in ("train-20-b3", "fit-2-3-b1", "train-2-3-b0", "train-2-1-b4", "predict-2-3-b1-adam", "train-2-3-b1-adam2", ""):
+        with pytest.raises(ValueError, match="row"):
+            Row.parse(bad)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_has_its_competitors_and_fits_into_memory(name: str) -> None:
+    row = Row.parse(name)
+    for module, _ in PEERS.values():
+        assert (ROOT / "bench" / "peers" / row.task / f"{module}.py").is_file()
+    assert min(row.timed_steps * row.batch, max(100_000, row.batch)) * row.sizes[0] * 4 < 400e6
+
+
+def test_the_data_are_the_same_every_time_and_hold_every_class() -> None:
+    row = Row.parse("train-4-12-b5")
+    first, second = inputs(row, row.checked_steps), inputs(row, row.checked_steps)
+    assert first.X.tobytes() == second.X.tobytes()
+    assert first.X.dtype == np.float32
+    assert set(first.y) == set(range(12))
+    assert len(first.X) == 5 * first.steps
