@@ -7,6 +7,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def judged(make: Callable[[Row, int], Any], name: str, *, timed: bool = False) -
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_the_reference_has_the_gradient_of_its_loss(classes: int, rng: np.random.Generator) -> None:
     sizes = (4, 5, classes)
-    parameters = [rng.standard_normal(s) for m, n in zip(sizes, sizes[1:], strict=False) for s in ((n, m), (n,))]
+    parameters = [rng.standard_normal(s) for m, n in pairwise(sizes) for s in ((n, m), (n,))]
     X, y = rng.standard_normal((6, 4)), rng.integers(0, max(classes, 2), 6)
 
     def loss(j: int, w: np.ndarray) -> float:

@@ -212,3 +212,12 @@ def test_no_weights_are_lost_to_early_stopping() -> None:
     with pytest.raises(cr.DivergenceError, match="last finite weights"):
         net.fit(x, x[:, 0], epochs=500, optimizer=cr.SGD(1e9), early_stopping=cr.EarlyStopping(3), validation=0.2)
     assert np.isfinite(net.flat_parameters).all()
+
+
+@pytest.mark.parametrize("optimizer", [cr.Adam(0.01), cr.RMSprop(0.01), cr.SGD(0.01, clip_norm=1.0)])
+def test_a_squared_gradient_that_overflows_is_not_silent(optimizer: cr.optim.Optimizer) -> None:
+    """g finite but g^2 not: an infinite moment, or a clip factor of 0, would stand still without a word."""
+    net = cr.Network([cr.Input(1), cr.Dense(1, bias=False)])
+    with pytest.raises(cr.DivergenceError, match="dense_1"):
+        net.fit(np.full((4, 1), 1e13, "f4"), np.full(4, 1e10, "f4"), optimizer=optimizer, epochs=3, batch_size=None)
+    assert np.isfinite(net.flat_parameters).all()

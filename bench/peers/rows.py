@@ -11,6 +11,7 @@ import math
 import re
 import zlib
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -71,14 +72,14 @@ class Row:
     @property
     def flop(self) -> int:
         """Of one step or call: 2 b n_k n_(k+1) for each product. Training has three a transition (z, dW, da), but da of the input is not needed."""
-        products = sum(m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False))
+        products = sum(m * n for m, n in pairwise(self.sizes))
         if self.task == "train":
             products = 3 * products - self.sizes[0] * self.sizes[1]
         return 2 * self.batch * products
 
     @property
     def timed_steps(self) -> int:
-        """Steps or calls in one timed run: some 5e10 flop, so that a large network runs for about a second and a small one is not lost in the clock."""
+        """Steps or calls in one timed run: some 5e10 flop, so that a large network takes about a second and a small one is not lost in the clock."""
         return min(max(round(5e10 / self.flop), 2 if self.task == "predict" else 8), 2000)
 
     @property
@@ -103,7 +104,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every competitor is given: X (n, n_0) float32, y (n,) int64, W[k] (n_(k+1), n_k) and b[k] (n_(k+1),), to be gone through `epochs` times."""
+    """What every competitor is given: X (n, n_0) float32, y (n,) int64, W[k] (n_(k+1), n_k), b[k] (n_(k+1),). `epochs` times through X."""
 
     X: Array
     y: npt.NDArray[np.int64]
@@ -133,7 +134,7 @@ def inputs(row: Row, steps: int) -> Inputs:
     """Standard normal X, labels of a linear teacher with noise, He's weights and small biases: the same in every process."""
     rng = np.random.default_rng(zlib.crc32(row.name.encode()))
     n_in, classes = row.sizes[0], row.sizes[-1]
-    W = tuple((rng.standard_normal((n, m)) * math.sqrt(2 / m)).astype(np.float32) for m, n in zip(row.sizes, row.sizes[1:], strict=False))
+    W = tuple((rng.standard_normal((n, m)) * math.sqrt(2 / m)).astype(np.float32) for m, n in pairwise(row.sizes))
     b = tuple((rng.standard_normal(n) * 0.1).astype(np.float32) for n in row.sizes[1:])
     teacher = rng.standard_normal((n_in, classes), dtype=np.float32)
     blocks = max(1, min(steps, MOST_ROWS // row.batch))

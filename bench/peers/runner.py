@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import statistics
@@ -108,10 +109,8 @@ class Process:
     def close(self) -> None:
         for pipe in (self.child.stdin, self.child.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         try:
             self.child.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,10 @@ def load(module_name: str, distribution: str) -> tuple[Any, dict[str, str]]:
     module = importlib.import_module(module_name)
     versions = {"numpy": np.__version__}
     if distribution:
-        versions[distribution] = importlib.metadata.version(distribution)
+        try:
+            versions[distribution] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:  # a ModuleNotFoundError, but the module is there: a build tree on the path
+            versions[distribution] = "unknown"
     if hasattr(module, "versions"):
         versions |= module.versions()
     return module, versions

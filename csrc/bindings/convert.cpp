@@ -27,7 +27,9 @@ std::vector<Index> indices(const py::object& o) {
   for (const py::handle& e : o) v.push_back(e.cast<Index>());
   return v;
 }
-double number(const py::dict& d, const char* key, double otherwise) { return d.contains(key) && !d[key].is_none() ? d[key].cast<double>() : otherwise; }
+double number(const py::dict& d, const char* key, double otherwise) {
+  return d.contains(key) && !d[key].is_none() ? d[key].cast<double>() : otherwise;
+}
 bool flag(const py::dict& d, const char* key) { return d.contains(key) && d[key].cast<bool>(); }
 
 DType dtype_of(const py::array& a, const std::string& name) {
@@ -45,7 +47,8 @@ DType dtype_of(const py::array& a, const std::string& name) {
   if (kind == 'f' && size == 2) return DType::F16;
   if (kind == 'f' && size == 4) return DType::F32;
   if (kind == 'f' && size == 8) return DType::F64;
-  throw py::type_error("[" + name + "] has dtype " + std::string(py::str(py::object(a.dtype()))) + ": expected bool, integers or floating-point numbers");
+  throw py::type_error("[" + name + "] has dtype " + std::string(py::str(py::object(a.dtype()))) +
+                       ": expected bool, integers or floating-point numbers");
 }
 
 std::string shape_text(const py::array& a) {
@@ -65,6 +68,7 @@ void match(const Source& s, const py::array& a, const Shape& shape, const std::s
     } else if (bound) {
       CR_CHECK(dims[i] == time, "[", who, "] ", s.name, " has length ", dims[i], " along the open axis: another input has ", time);
     } else {
+      CR_CHECK(dims[i] > 0, "[", who, "] ", s.name, " has length 0 along the open axis: expected at least 1");
       time = dims[i];
       bound = true;
     }
@@ -215,8 +219,8 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
       const py::array s = t["s"].cast<py::array>();
       target.weighted = true;
       target.s = source(s, "sample_weight");
-      CR_CHECK(target.s.rows == d.rows && (target.s.size == 1 || target.s.size == target.rows_per_sample), "[sample_weight] has shape ", shape_text(s),
-               ": expected one weight a row, (", d.rows, ",)");
+      CR_CHECK(target.s.rows == d.rows && (target.s.size == 1 || target.s.size == target.rows_per_sample), "[sample_weight] has shape ",
+               shape_text(s), ": expected one weight a row, (", d.rows, ",)");
       result->keep.push_back(s);
     }
     if (custom) {

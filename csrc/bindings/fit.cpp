@@ -88,8 +88,8 @@ class Fit {
 template <class T>
 void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, const std::string& name) {
   py::class_<Fit<T>>(m, (std::string("Fit") + name.substr(name.size() - 3)).c_str())
-      .def(py::init<std::shared_ptr<Handle<T>>, const py::list&, const py::dict&, const py::list&, Index, bool>(), py::arg("network"), py::arg("losses"),
-           py::arg("optimizer"), py::arg("penalties"), py::arg("batch_size"), py::arg("shuffle"))
+      .def(py::init<std::shared_ptr<Handle<T>>, const py::list&, const py::dict&, const py::list&, Index, bool>(), py::arg("network"),
+           py::arg("losses"), py::arg("optimizer"), py::arg("penalties"), py::arg("batch_size"), py::arg("shuffle"))
       .def("data", &Fit<T>::data, py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"))
       .def("adapt", &Fit<T>::adapt)
       .def("epoch", &Fit<T>::epoch)
@@ -97,20 +97,27 @@ void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, 
       .def("step", &Fit<T>::step, py::arg("inputs"), py::arg("targets"), py::arg("check"))
       .def_property_readonly("stopped", &Fit<T>::stopped)
       .def("close", &Fit<T>::close);
-  c.def("apply_gradients", [](Handle<T>& h, const py::dict& optimizer, const py::list& penalties) {
-    Network<T>& net = *h.net;
-    const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false);
-    const Writing writing(net.gate, "step");
-    Trainer<T> trainer(net, spec);
-    const py::gil_scoped_release release;
-    trainer.apply_gradients();
-  }, py::arg("optimizer"), py::arg("penalties"));
+  c.def(
+      "apply_gradients",
+      [](Handle<T>& h, const py::dict& optimizer, const py::list& penalties) {
+        Network<T>& net = *h.net;
+        const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false);
+        const Writing writing(net.gate, "step");
+        Trainer<T> trainer(net, spec);
+        const py::gil_scoped_release release;
+        trainer.apply_gradients();
+      },
+      py::arg("optimizer"), py::arg("penalties"));
 }
 }  // namespace
 
 template <>
-void bind_fit<float>(py::module_& m, py::class_<Handle<float>, std::shared_ptr<Handle<float>>>& c, const std::string& name) { bind<float>(m, c, name); }
+void bind_fit<float>(py::module_& m, py::class_<Handle<float>, std::shared_ptr<Handle<float>>>& c, const std::string& name) {
+  bind<float>(m, c, name);
+}
 template <>
-void bind_fit<double>(py::module_& m, py::class_<Handle<double>, std::shared_ptr<Handle<double>>>& c, const std::string& name) { bind<double>(m, c, name); }
+void bind_fit<double>(py::module_& m, py::class_<Handle<double>, std::shared_ptr<Handle<double>>>& c, const std::string& name) {
+  bind<double>(m, c, name);
+}
 
 }  // namespace chainrule::bindings

@@ -75,7 +75,8 @@ py::object predict_direct(Handle<T>& h, const py::handle& object) {
 }
 
 template <class T>
-py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses, const py::object& subset, bool check) {
+py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses, const py::object& subset,
+                          bool check) {
   Network<T>& net = *h.net;
   const Reading reading(net.gate, "evaluate");
   require_learned(net.unlearned(), "evaluate");
@@ -185,16 +186,24 @@ void bind(py::module_& m, const char* name) {
   c.def("predict", &predict_arrays<T>, py::arg("inputs"));
   c.def("predict_direct", &predict_direct<T>, py::arg("x"));
   c.def("evaluate", &evaluate_arrays<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("subset"), py::arg("check"));
-  c.def("adapt", [](Handle<T>& h, const py::list& inputs, const py::list& targets, const py::object& subset, bool check) {
-    const auto a = arrays<T>(h.net->graph, inputs, targets, check, false);
-    CR_CHECK(a->data.rows > 0, "[adapt] X has no rows");
-    const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
-    const Reading reading(h.net->gate, "adapt");
-    Signals signals;
-    without_gil(signals, [&] { adapt(*h.net, a->data, rows ? &*rows : nullptr, signals.cancel); });
-  }, py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"));
-  c.def("check_finite", [](const Handle<T>&, const py::array& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
-        py::arg("name"));
+  c.def(
+      "adapt",
+      [](Handle<T>& h, const py::list& inputs, const py::list& targets, const py::object& subset, bool check) {
+        const auto a = arrays<T>(h.net->graph, inputs, targets, check, false);
+        CR_CHECK(a->data.rows > 0, "[adapt] X has no rows");
+        const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
+        const Reading reading(h.net->gate, "adapt");
+        Signals signals;
+        without_gil(signals, [&] { adapt(*h.net, a->data, rows ? &*rows : nullptr, signals.cancel); });
+      },
+      py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"));
+  c.def(
+      "check_arrays",
+      [](const Handle<T>& h, const py::list& inputs, const py::list& targets) { arrays<T>(h.net->graph, inputs, targets, false, false); },
+      py::arg("inputs"), py::arg("targets"));
+  c.def(
+      "check_finite", [](const Handle<T>&, const py::array& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
+      py::arg("name"));
   c.def("stop", [](Handle<T>& h) { h.net->stop = true; });
   c.def("clear_gradients", [](Handle<T>& h) {
     const Writing writing(h.net->gate, "clear_gradients");
@@ -234,10 +243,13 @@ void bind_network(py::module_& m) {
       PyErr_SetObject(type.ptr(), type(e.what(), e.epoch, e.layer, e.last_loss).ptr());
     }
   });
-  m.def("tensor_tables", [](const py::dict& spec) {
-    const Graph graph(graph_spec(spec));
-    return py::make_tuple(tensor_table(graph, graph.parameters), tensor_table(graph, graph.state));
-  }, py::arg("spec"), "(parameters, state) of a spec, as parameter_table and state_table, without allocating them.");
+  m.def(
+      "tensor_tables",
+      [](const py::dict& spec) {
+        const Graph graph(graph_spec(spec));
+        return py::make_tuple(tensor_table(graph, graph.parameters), tensor_table(graph, graph.state));
+      },
+      py::arg("spec"), "(parameters, state) of a spec, as parameter_table and state_table, without allocating them.");
   bind<float>(m, "NetworkF32");
   bind<double>(m, "NetworkF64");
 }

@@ -23,9 +23,7 @@ Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signal
   return job;
 }
 
-void require_learned(const std::string* name) {
-  CR_CHECK(!name, "[", *name, "] has learned no mean and scale yet: call fit, or adapt(X), first");
-}
+void require_learned(const std::string* name) { CR_CHECK(!name, "[", *name, "] has learned no mean and scale yet: call fit, or adapt(X), first"); }
 void require_rows(Index rows, const char* what) { CR_CHECK(rows > 0, "[", what, "] X has no rows"); }
 
 template <class T>
@@ -77,7 +75,8 @@ py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
     const py::array_t<T> like = new_array<T>(data.rows, plan.losses[j].shape, data.time);
     bool fits = a && a.ndim() == like.ndim();
     for (py::ssize_t i = 0; fits && i < a.ndim(); ++i) fits = a.shape(i) == like.shape(i);
-    CR_CHECK(fits, "[backward] ", dz ? "dz" : "da", " does not have the shape of the output: expected ", plan.losses[j].shape.str(), " with n = ", data.rows);
+    CR_CHECK(fits, "[backward] ", dz ? "dz" : "da", " does not have the shape of the output: expected ", plan.losses[j].shape.str(),
+             " with n = ", data.rows);
     keep.push_back(a);
     pointers.push_back(a.data());
   }
@@ -170,7 +169,9 @@ py::tuple transitions(Handle<T>& h, const py::list& inputs) {
   Signals signals;
   const BatchFeed<T> feed(a->data, nullptr, 0, a->data.rows);
   without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, a->data, signals, 0)).forward_all(*spaces.list[0]); });
-  const auto copy = [&](int buffer, const Shape& shape) { return copy_array<T>(spaces.list[0]->buffer[at(buffer)], a->data.rows, shape, a->data.time); };
+  const auto copy = [&](int buffer, const Shape& shape) {
+    return copy_array<T>(spaces.list[0]->buffer[at(buffer)], a->data.rows, shape, a->data.time);
+  };
   py::list steps, outputs;
   for (const Step& s : plan.steps) {
     const Op& op = net.graph.ops[at(s.op)];
@@ -197,7 +198,8 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Totals totals;
   std::uint64_t hash = 1469598103934665603u;  // FNV-1a
   without_gil(signals, [&] {
-    totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step))).compute(spaces.list, nullptr, 0);
+    totals =
+        Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step))).compute(spaces.list, nullptr, 0);
     for (const Step& s : plan.steps) {
       const Op& op = net.graph.ops[at(s.op)];
       const bool own = op.layer->activation() > 0;
@@ -216,16 +218,20 @@ template <class T>
 void bind(py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c) {
   c.def("forward", &forward<T>, py::arg("inputs"), py::arg("training"));
   c.def("backward", &backward<T>, py::arg("da"), py::arg("dz"), py::arg("parameters"));
-  c.def("gradient", &gradient<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("penalties"), py::arg("training"), py::arg("keep"),
-        py::arg("per_sample"));
+  c.def("gradient", &gradient<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("penalties"), py::arg("training"),
+        py::arg("keep"), py::arg("per_sample"));
   c.def("transitions", &transitions<T>, py::arg("inputs"));
   c.def("loss_at", &loss_at<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"));
 }
 }  // namespace
 
 template <>
-void bind_tape<float>(py::module_&, py::class_<Handle<float>, std::shared_ptr<Handle<float>>>& c, const std::string&) { bind<float>(c); }
+void bind_tape<float>(py::module_&, py::class_<Handle<float>, std::shared_ptr<Handle<float>>>& c, const std::string&) {
+  bind<float>(c);
+}
 template <>
-void bind_tape<double>(py::module_&, py::class_<Handle<double>, std::shared_ptr<Handle<double>>>& c, const std::string&) { bind<double>(c); }
+void bind_tape<double>(py::module_&, py::class_<Handle<double>, std::shared_ptr<Handle<double>>>& c, const std::string&) {
+  bind<double>(c);
+}
 
 }  // namespace chainrule::bindings

@@ -17,11 +17,11 @@ enum class Accum : int { Overwrite, Add };
 template <class T>
 struct ActivationKernel {
   const char* name;
-  const char* init;      // initialiser of a layer that feeds it: "he", "lecun" or "glorot" (contract 19)
-  bool needs_z;          // g' is computed from z; if false from a = g(z), and z may lie in a's memory
+  const char* init;  // initialiser of a layer that feeds it: "he", "lecun" or "glorot" (contract 19)
+  bool needs_z;      // g' is computed from z; if false from a = g(z), and z may lie in a's memory
   bool has_parameter;
-  double parameter;      // default of p
-  int kinks;             // g' jumps at kink[0 .. kinks-1]
+  double parameter;  // default of p
+  int kinks;         // g' jumps at kink[0 .. kinks-1]
   double kink[2];
   // forward: z (rows, cols, ld) += b (cols,) [b may be null]; a (rows, cols, ld) = g(z). a == z allowed. z is stored only if needs_z or a != z.
   void (*forward)(T* a, T* z, const T* b, Index rows, Index cols, Index ld, T p);
@@ -55,17 +55,18 @@ using LossKernel = double (*)(const LossArgs<T>&);
 // before any: w <- w - decay * w (AdamW: decay = alpha lam). After any: w <- sign(w) max(|w| - threshold, 0) if threshold > 0.
 template <class T>
 struct UpdateArgs {
-  T* w;                  // (n,) parameters
-  const T* g;            // (slots, n), slot c at g + c * stride; added in index order
+  T* w;        // (n,) parameters
+  const T* g;  // (slots, n), slot c at g + c * stride; added in index order
   Index slots, stride;
-  T* m;                  // (n,) first moment (adam); null elsewhere
-  T* v;                  // (n,) velocity or second moment; null for sgd with mu = 0
+  T* m;  // (n,) first moment (adam); null elsewhere
+  T* v;  // (n,) velocity or second moment; null for sgd with mu = 0
   Index n;
   double alpha, mu, rho, eps, c1, c2;
   bool nesterov, eps_hat;
   double clip, l1, l2, decay, threshold;
 };
-// Taken at w before the step, where l1 or l2 is not 0 (else 0); `finite`: whether every w after the step is.
+// Taken at w before the step, where l1 or l2 is not 0 (else 0); `finite`: whether every w and every second
+// moment after the step is (an infinite moment would end the training silently).
 struct UpdateSums {
   double sum_abs, sum_square;
   bool finite;
@@ -93,11 +94,11 @@ struct Kernels {
   // forward was a = softmax(z), so dz_m = a_m (da_m - sum_l a_l da_l); dz == da allowed with Overwrite
   void (*softmax_backward)(T* dz, const T* da, const T* a, Index rows, Index cols, Accum accum);
 
-  LossKernel<T> softmax_cross_entropy;          // L = -sum_m y_m log softmax(z)_m,  dz = (sum_m y_m) softmax(z) - y
-  LossKernel<T> cross_entropy;                  // L = -sum_m y_m log a_m,  da = -y / a; a is kept >= the smallest normal number
-  LossKernel<T> sigmoid_binary_cross_entropy;   // L = sum_m max(z, 0) - z y + log(1 + exp(-|z|)),  dz = sigmoid(z) - y
-  LossKernel<T> binary_cross_entropy;           // L = -sum_m y log a + (1 - y) log(1 - a), da = (a - y) / (a (1 - a)); a, 1 - a kept >= smallest normal
-  LossKernel<T> squared_error;                  // L = 1/2 sum_m (y_m - a_m)^2,  da = a - y (the fused pair with identity: z = a). labels: one-hot
+  LossKernel<T> softmax_cross_entropy;         // L = -sum_m y_m log softmax(z)_m,  dz = (sum_m y_m) softmax(z) - y
+  LossKernel<T> cross_entropy;                 // L = -sum_m y_m log a_m,  da = -y / a; a is kept >= the smallest normal number
+  LossKernel<T> sigmoid_binary_cross_entropy;  // L = sum_m max(z, 0) - z y + log(1 + exp(-|z|)),  dz = sigmoid(z) - y
+  LossKernel<T> binary_cross_entropy;  // L = -sum_m y log a + (1 - y) log(1 - a), da = (a - y) / (a (1 - a)); a, 1 - a kept >= smallest normal
+  LossKernel<T> squared_error;         // L = 1/2 sum_m (y_m - a_m)^2,  da = a - y (the fused pair with identity: z = a). labels: one-hot
 
   UpdateKernel<T> sgd, rmsprop, adam;
 
@@ -119,7 +120,7 @@ struct Kernels {
   void (*standardize_forward)(T* y, const T* x, const T* mean, const T* scale, Index rows, Index cols);
   void (*standardize_backward)(T* dx, const T* dy, const T* scale, Index rows, Index cols, Accum accum);
 
-  void (*add)(T* y, const T* x, Index n, Accum accum);                    // y (+)= x
+  void (*add)(T* y, const T* x, Index n, Accum accum);                     // y (+)= x
   void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2
 };
 
@@ -128,8 +129,8 @@ const Kernels<T>& kernels();  // the table of the instruction set in use (kernel
 
 // What the processor has and what CHAINRULE_ISA asked for. Throws ValueError where it asks for one that is unknown or not there.
 const char* isa_in_use();
-const char* isa_available();  // space-separated, slowest first: "v1 v3"
-const char* blas_core();      // what the BLAS says it runs on
+const char* isa_available();    // space-separated, slowest first: "v1 v3"
+const char* blas_core();        // what the BLAS says it runs on
 void blas_assert_sequential();  // sets the BLAS to one thread if anybody changed that
 
 }  // namespace chainrule

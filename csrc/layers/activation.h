@@ -24,6 +24,8 @@ class Activation : public LayerOf<Activation> {
       const auto& g = kernels<double>().activations[index_];
       CR_CHECK(!given || g.has_parameter, tag(), g.name, " takes no parameter");
       parameter_ = given ? spec.number("parameter") : g.parameter;
+      // Below 0 the function would not be monotone, and g' could not be had from a.
+      CR_CHECK(parameter_ >= 0 && parameter_ < 1e30, tag(), "parameter is ", parameter_, ": expected a finite number >= 0");
     } else {
       CR_CHECK(!given, tag(), "softmax takes no parameter");
     }
@@ -53,8 +55,7 @@ class Activation : public LayerOf<Activation> {
   template <class T>
   void run_backward(const Call<T>& c) const {
     if (!c.dx[0]) return;
-    if (index_ < 0)
-      return c.k.softmax_backward(c.dx[0], c.dz, c.a, c.n * c.in[0].rows(c.time), c.in[0].columns(c.time), c.dx_accum[0]);
+    if (index_ < 0) return c.k.softmax_backward(c.dx[0], c.dz, c.a, c.n * c.in[0].rows(c.time), c.in[0].columns(c.time), c.dx_accum[0]);
     const Index count = c.n * c.in[0].size(c.time), run = 512;
     T block[run];
     for (Index i = 0; i < count; i += run) {

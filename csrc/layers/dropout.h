@@ -32,7 +32,8 @@ class Dropout : public LayerOf<Dropout> {
   template <class T>
   void mask(const Call<T>& c, T* y, const T* x, Accum accum) const {
     const Index size = c.in[0].size(c.time);
-    const auto threshold = static_cast<std::uint32_t>(std::lround(rate_ * 4294967296.0) > 4294967295 ? 4294967295 : std::lround(rate_ * 4294967296.0));
+    const auto threshold =
+        static_cast<std::uint32_t>(std::lround(rate_ * 4294967296.0) > 4294967295 ? 4294967295 : std::lround(rate_ * 4294967296.0));
     c.k.dropout(y, x, c.first * size, c.n * size, static_cast<std::uint32_t>(c.key.seed), static_cast<std::uint32_t>(c.key.seed >> 32), c.key.step,
                 c.key.purpose_stream, threshold, T(1 / (1 - rate_)), accum);
   }

@@ -47,17 +47,17 @@ struct Call {
   const Shape* in;  // shapes of the inputs (symbolic axes not bound)
   int n_inputs;
   const Shape* out;
-  const T* const* x;       // inputs, each (n, ...)
-  T* z;                    // forward: the output (n, ...), before bias and fused activation
-  const T* a;              // backward: the output as it is after the activation; null unless `reads_output`
-  const T* dz;             // backward, gradient: dL/dz
-  T* const* dx;            // backward: null where not wanted
-  const Accum* dx_accum;   //
-  const T* w;              // the layer's parameters, its tensors one after the other
-  T* dw;                   // gradient: as w
+  const T* const* x;      // inputs, each (n, ...)
+  T* z;                   // forward: the output (n, ...), before bias and fused activation
+  const T* a;             // backward: the output as it is after the activation; null unless `reads_output`
+  const T* dz;            // backward, gradient: dL/dz
+  T* const* dx;           // backward: null where not wanted
+  const Accum* dx_accum;  //
+  const T* w;             // the layer's parameters, its tensors one after the other
+  T* dw;                  // gradient: as w
   Accum dw_accum;
   const T* state;
-  Key key;                 // random numbers of this step and node
+  Key key;  // random numbers of this step and node
 };
 
 class Layer {
@@ -78,17 +78,26 @@ class Layer {
   virtual std::vector<TensorSpec> parameters(const std::vector<Shape>&) const { return {}; }
   virtual std::vector<TensorSpec> state(const std::vector<Shape>&) const { return {}; }
 
-  virtual bool alias(bool training) const { (void)training; return false; }  // the output is the input's memory, read with another shape
-  virtual bool reads_input() const { return false; }             // backward or gradient reads x
-  virtual bool reads_output() const { return false; }            // backward reads a
+  virtual bool alias(bool training) const {
+    (void)training;
+    return false;
+  }  // the output is the input's memory, read with another shape
+  virtual bool reads_input() const { return false; }   // backward or gradient reads x
+  virtual bool reads_output() const { return false; }  // backward reads a
   virtual bool splits_columns() const { return false; }
-  virtual int activation() const { return -1; }                  // index of the elementwise function this layer is, fusable into the step before it
+  virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it
   virtual double activation_parameter() const { return 0; }
   virtual bool softmax() const { return false; }
   // Multiply-adds a matrix row, for the choice of tiles and threads.
-  virtual double work(const Shape* in, const Shape& out) const { (void)in; return static_cast<double>(out.columns()); }
+  virtual double work(const Shape* in, const Shape& out) const {
+    (void)in;
+    return static_cast<double>(out.columns());
+  }
   // Offset of the bias in the layer's parameters, or -1: it is added together with the activation.
-  virtual Index bias_offset(const Shape* in) const { (void)in; return -1; }
+  virtual Index bias_offset(const Shape* in) const {
+    (void)in;
+    return -1;
+  }
 
   virtual void forward(const Call<float>&) const {}
   virtual void forward(const Call<double>&) const {}

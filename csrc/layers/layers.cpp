@@ -13,8 +13,14 @@ struct Entry {
   std::unique_ptr<Layer> (*make)(const LayerSpec&);
 };
 constexpr Entry list[] = {
-    {"input", make<Input>},         {"standardize", make<Standardize>}, {"dense", make<Dense>}, {"activation", make<Activation>},
-    {"dropout", make<Dropout>},     {"flatten", make<Flatten>},         {"add", make<Merge>},   {"multiply", make<Merge>},
+    {"input", make<Input>},
+    {"standardize", make<Standardize>},
+    {"dense", make<Dense>},
+    {"activation", make<Activation>},
+    {"dropout", make<Dropout>},
+    {"flatten", make<Flatten>},
+    {"add", make<Merge>},
+    {"multiply", make<Merge>},
     {"concatenate", make<Concatenate>},
 };
 

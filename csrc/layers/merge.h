@@ -143,7 +143,8 @@ class Concatenate : public LayerOf<Concatenate> {
 
   template <class T>
   void run_forward(const Call<T>& c) const {
-    walk(c, [&](Index out_at, int i, Index in_at, Index run) { std::memcpy(c.z + out_at, c.x[i] + in_at, static_cast<std::size_t>(run) * sizeof(T)); });
+    walk(c,
+         [&](Index out_at, int i, Index in_at, Index run) { std::memcpy(c.z + out_at, c.x[i] + in_at, static_cast<std::size_t>(run) * sizeof(T)); });
   }
   // forward: z = [x_0, x_1, ...], so dx_i (+)= its part of dz
   template <class T>

@@ -37,7 +37,8 @@ void Executor<T>::run(const std::vector<Tile>& tiles, double work, F&& f) const 
 template <class T>
 std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Phase phase, Index n) const {
   const Op& op = plan_.graph.ops[at(step.op)];
-  const Index per_sample = op.shape.rows(job_.time), out = op.shape.columns(job_.time), in = step.in_shapes.empty() ? out : step.in_shapes[0].columns(job_.time);
+  const Index per_sample = op.shape.rows(job_.time), out = op.shape.columns(job_.time),
+              in = step.in_shapes.empty() ? out : step.in_shapes[0].columns(job_.time);
   std::vector<Tile> list;
   if (!op.layer->splits_columns()) {
     const Index rows = std::max<Index>(1, 32768 / std::max<Index>(1, op.shape.size(job_.time)));  // 32,768 elements a tile
@@ -72,31 +73,35 @@ bool Executor<T>::forward_chunk(Workspace<T>& w, Rows r, int worker) const {
 
 template <class T>
 Totals Executor<T>::by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Index stride) {
-  const Index rows = plan_.chunk_rows(job_.n, job_.time), chunks = (job_.n + rows - 1) / rows, n_slots = slots ? plan_.slots(job_.n, job_.time) : chunks;
+  const Index rows = plan_.chunk_rows(job_.n, job_.time), chunks = (job_.n + rows - 1) / rows,
+              n_slots = slots ? plan_.slots(job_.n, job_.time) : chunks;
   for (Workspace<T>* w : spaces) w->fit(plan_, std::min(rows, job_.n), job_.time);
   std::vector<double> part(at(chunks), 0.0);
   std::vector<std::vector<double>> hits(job_.count_hits ? at(chunks) : 0, std::vector<double>(plan_.losses.size(), 0.0));
   std::atomic<bool> finite{true};
-  parallel(n_slots, 3 * plan_.work_per_sample(job_.time) * static_cast<double>(job_.n), [&](Index slot, int worker) {
-    Workspace<T>& w = *spaces[at(worker)];
-    for (Index c = slot; c < chunks; c += n_slots) {
-      if (!finite.load(std::memory_order_relaxed) || (c != slot && job_.cancel && job_.cancel->check(worker))) return;
-      const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
-      steps_.load_inputs(w, r);
-      if (!forward_chunk(w, r, worker)) return;
-      part[at(c)] = steps_.losses(w, r, job_.count_hits ? &hits[at(c)] : nullptr);
-      bool ok = std::isfinite(part[at(c)]);
-      for (std::size_t i = plan_.steps.size(); ok && i-- > 0;) {
-        const Step& s = plan_.steps[i];
-        if (!s.grad) continue;
-        if (s.weights)
-          ok = steps_.gradient(s, w, r, 0, plan_.graph.ops[at(s.op)].shape.columns(job_.time), slots + slot * stride,
-                        c == slot ? s.dw : Accum::Add);
-        if (ok) steps_.backward(s, w, r, 0, s.in_shapes.empty() ? 0 : s.in_shapes[0].columns(job_.time));
-      }
-      if (!ok) finite = false;
-    }
-  }, spaces.size());
+  parallel(
+      n_slots, 3 * plan_.work_per_sample(job_.time) * static_cast<double>(job_.n),
+      [&](Index slot, int worker) {
+        Workspace<T>& w = *spaces[at(worker)];
+        for (Index c = slot; c < chunks; c += n_slots) {
+          if (!finite.load(std::memory_order_relaxed) || (c != slot && job_.cancel && job_.cancel->check(worker))) return;
+          const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
+          steps_.load_inputs(w, r);
+          if (!forward_chunk(w, r, worker)) return;
+          part[at(c)] = steps_.losses(w, r, job_.count_hits ? &hits[at(c)] : nullptr);
+          bool ok = std::isfinite(part[at(c)]);
+          for (std::size_t i = plan_.steps.size(); ok && i-- > 0;) {
+            const Step& s = plan_.steps[i];
+            if (!s.grad) continue;
+            if (s.weights)
+              ok = steps_.gradient(s, w, r, 0, plan_.graph.ops[at(s.op)].shape.columns(job_.time), slots + slot * stride,
+                                   c == slot ? s.dw : Accum::Add);
+            if (ok) steps_.backward(s, w, r, 0, s.in_shapes.empty() ? 0 : s.in_shapes[0].columns(job_.time));
+          }
+          if (!ok) finite = false;
+        }
+      },
+      spaces.size());
   Totals totals;
   totals.finite = finite;
   totals.hits.assign(plan_.losses.size(), 0.0);
@@ -118,7 +123,9 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
     if (s.weights && gradients) {
       std::atomic<bool> ok{true};
       run(tiles(s, Phase::Gradient, rows.end), work, [&](const Tile& t) {
-        if (!steps_.gradient(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end, gradients, accum == Accum::Add ? accum : s.dw)) ok = false;
+        if (!steps_.gradient(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end, gradients,
+                             accum == Accum::Add ? accum : s.dw))
+          ok = false;
       });
       if (!ok) {
         finite = false;
@@ -228,12 +235,14 @@ void Executor<T>::predict(std::vector<Workspace<T>*>& spaces, T* const* outputs)
     return;
   }
   for (Workspace<T>* w : spaces) w->fit(plan_, std::min(rows, job_.n), job_.time);
-  parallel((job_.n + rows - 1) / rows, plan_.work_per_sample(job_.time) * static_cast<double>(job_.n), [&](Index c, int worker) {
-    Workspace<T>& w = *spaces[at(worker)];
-    const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
-    steps_.load_inputs(w, r);
-    if (forward_chunk(w, r, worker)) copy_out(w, 0, r.end, r.first);
-  }, spaces.size());
+  parallel((job_.n + rows - 1) / rows, plan_.work_per_sample(job_.time) * static_cast<double>(job_.n),
+           [&](Index c, int worker) {
+             Workspace<T>& w = *spaces[at(worker)];
+             const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
+             steps_.load_inputs(w, r);
+             if (forward_chunk(w, r, worker)) copy_out(w, 0, r.end, r.first);
+           },
+           spaces.size());
 }
 
 template <class T>

@@ -17,7 +17,8 @@ class Gate {
   void enter_writer(const char* what) {
     renew(what);
     std::size_t nobody = 0;
-    if (!writer_.compare_exchange_strong(nobody, me())) throw StateError(std::string("[") + what + "] the network is being fitted: one fit, step or load at a time");
+    if (!writer_.compare_exchange_strong(nobody, me()))
+      throw StateError(std::string("[") + what + "] the network is being fitted: one fit, step or load at a time");
     if (readers_.load() != 0) {
       writer_ = 0;
       throw StateError(std::string("[") + what + "] another thread predicts with this network: wait for it, or use a copy");
@@ -57,7 +58,8 @@ class Gate {
   void renew(const char* what) {
     notice_fork();
     if (interrupted_)
-      throw StateError(std::string("[") + what + "] the network was being fitted when this process was forked: its weights may be half a step. "
+      throw StateError(std::string("[") + what +
+                       "] the network was being fitted when this process was forked: its weights may be half a step. "
                        "Load it from a file, or accept them with net.reset_training()");
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "network/graph.h"
 
+#include <algorithm>
 #include <map>
 
 #include "layers/layers.h"
@@ -11,7 +12,8 @@ namespace {
 void place(const std::string& layer, int index, const std::vector<TensorSpec>& specs, std::vector<Tensor>& tensors, Index& total) {
   for (const TensorSpec& s : specs) {
     const Shape shape{s.shape};
-    CR_CHECK(shape.fits() && total <= (Index{1} << 48), "[", layer, "] ", s.name, " is ", shape.str().replace(1, 3, ""), ": expected fewer than 2^48 elements");
+    CR_CHECK(shape.fits() && total <= (Index{1} << 48), "[", layer, "] ", s.name, " is ", shape.str().replace(1, 3, ""),
+             ": expected fewer than 2^48 elements");
     const Index size = shape.size();
     tensors.push_back({layer + "." + s.name, s, total, size, index});
     total += size;
@@ -56,8 +58,8 @@ Graph::Graph(const GraphSpec& spec) {
       place(layer.name, found->second, state_specs, state, n_state);
     } else {
       for (std::size_t t = 0; t < own.size(); ++t)
-        CR_CHECK(own[t].shape == tensors[at][t].shape, "[", layer.name, "] is shared by inputs of different width: ", in[0].str(), " does not fit its ",
-                 own[t].name);
+        CR_CHECK(own[t].shape == tensors[at][t].shape, "[", layer.name, "] is shared by inputs of different width: ", in[0].str(),
+                 " does not fit its ", own[t].name);
     }
     ops.push_back(op);
 
@@ -84,10 +86,10 @@ Graph::Graph(const GraphSpec& spec) {
   inputs = pick(spec.inputs, "input");
   outputs = pick(spec.outputs, "output");
   for (std::size_t i = 0; i < ops.size(); ++i) {
-    bool listed = false;
-    for (int v : inputs) listed = listed || v == static_cast<int>(i);
-    CR_CHECK((ops[i].layer->type == "input") == listed, "[", ops[i].name, "] ", listed ? "is listed as an input but is no Input layer"
-                                                                                      : "is an Input that is not among the network's inputs: nothing feeds it");
+    const auto listed = std::count(inputs.begin(), inputs.end(), static_cast<int>(i));
+    CR_CHECK(listed <= 1, "[", ops[i].name, "] is listed as an input twice");
+    CR_CHECK((ops[i].layer->type == "input") == (listed == 1), "[", ops[i].name, "] ",
+             listed ? "is listed as an input but is no Input layer" : "is an Input that is not among the network's inputs: nothing feeds it");
   }
   for (std::size_t l = 0; l < n_layers; ++l) CR_CHECK(uses[l], "[", layers[l]->name, "] is in the spec but no node uses it");
 }

@@ -33,8 +33,8 @@ struct Op {
   int index;  // of the layer in Graph::layers; -1 for an activation that belongs to the op before it
   std::vector<int> in;
   Shape shape;
-  std::string name;         // "dense_1", its second use "dense_1/2"
-  std::uint32_t stream;     // of its random numbers: a hash of the name
+  std::string name;      // "dense_1", its second use "dense_1/2"
+  std::uint32_t stream;  // of its random numbers: a hash of the name
 };
 
 struct Graph {

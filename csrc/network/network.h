@@ -34,7 +34,7 @@ class Network {
   Gate gate;
   std::atomic<bool> stop{false};
 
-  T* gradients();         // allocated at first use, zero
+  T* gradients();  // allocated at first use, zero
   bool has_gradients() const { return gradients_.size() > 0 || graph.n_parameters == 0; }
   void clear_gradients();
   T* slots(Index count);  // gradient slots, zero where never written

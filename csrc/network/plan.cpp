@@ -30,8 +30,8 @@ LossKind loss_kind(const std::string& name) {
 
 Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   const int n_ops = static_cast<int>(g.ops.size());
-  CR_CHECK(p.losses.empty() || p.losses.size() == g.outputs.size(), "got ", p.losses.size(), " losses: expected one for each of the ", g.outputs.size(),
-           " outputs");
+  CR_CHECK(p.losses.empty() || p.losses.size() == g.outputs.size(), "got ", p.losses.size(), " losses: expected one for each of the ",
+           g.outputs.size(), " outputs");
 
   outputs = p.target >= 0 ? std::vector<int>{p.target} : g.outputs;
   std::vector<int> root(at(n_ops)), readers(at(n_ops), 0);
@@ -138,8 +138,7 @@ void Plan::plan_backward() {
   std::vector<char> gets(values.size(), 0);
   for (int v : graph.inputs) values[at(v)].needs_grad = mode.input_gradients;
   for (Step& s : steps) {
-    bool needs = mode.parameter_gradients && graph.ops[at(s.op)].layer->trainable &&
-                 !graph.ops[at(s.op)].layer->parameters(s.in_shapes).empty();
+    bool needs = mode.parameter_gradients && graph.ops[at(s.op)].layer->trainable && !graph.ops[at(s.op)].layer->parameters(s.in_shapes).empty();
     s.weights = needs;
     for (int in : s.in) needs = needs || values[at(in)].needs_grad;
     values[at(s.value)].needs_grad = needs;

@@ -25,7 +25,7 @@ struct Mode {
   bool keep = false;               // every z, a and delta stays readable to the end
   bool input_gradients = false;    // dL/dx is wanted
   bool parameter_gradients = true;
-  int target = -1;               // compute this value instead of the network's outputs
+  int target = -1;  // compute this value instead of the network's outputs
 
   bool operator==(const Mode&) const = default;
 };
@@ -37,33 +37,33 @@ struct Buffer {
 };
 
 struct Step {
-  int op;                  // the layer that runs
-  int value;               // the value it makes, after the fused activation
-  std::vector<int> in;     // values, aliases resolved
+  int op;               // the layer that runs
+  int value;            // the value it makes, after the fused activation
+  std::vector<int> in;  // values, aliases resolved
   std::vector<Shape> in_shapes;
-  int activation = 0;      // fused function (0: identity)
+  int activation = 0;  // fused function (0: identity)
   double parameter = 0;
-  Index bias = -1;         // offset of b in the layer's parameters: added together with the activation
-  bool grad = false;       // has a backward
-  bool weights = false;    // has a gradient of its own parameters
+  Index bias = -1;       // offset of b in the layer's parameters: added together with the activation
+  bool grad = false;     // has a backward
+  bool weights = false;  // has a gradient of its own parameters
   Accum dw = Accum::Overwrite;
-  std::vector<int> wants;          // by input: 1 if dx is computed
-  std::vector<Accum> dx;           // by input
-  std::vector<int> finishes;       // by input: 1 if this was the last writer: g' of the value's own fused activation follows
+  std::vector<int> wants;     // by input: 1 if dx is computed
+  std::vector<Accum> dx;      // by input
+  std::vector<int> finishes;  // by input: 1 if this was the last writer: g' of the value's own fused activation follows
 };
 
 struct ValuePlan {
-  int root;        // the value whose memory this is
-  int step = -1;   // that makes it (-1: an input)
+  int root;                       // the value whose memory this is
+  int step = -1;                  // that makes it (-1: an input)
   int z = -1, a = -1, grad = -1;  // buffers of the root
   bool needs_grad = false;
 };
 
 struct LossPlan {
   LossChoice choice;
-  int value;          // it reads (root)
-  bool logits;        // reads z: the canonical pair
-  Shape shape;        // of the output
+  int value;    // it reads (root)
+  bool logits;  // reads z: the canonical pair
+  Shape shape;  // of the output
   Accum dx = Accum::Overwrite;
   bool finishes = false;
 };
@@ -79,15 +79,15 @@ class Plan {
   std::vector<Buffer> buffers;
   std::vector<LossPlan> losses;
   std::vector<int> input_buffers;
-  std::vector<int> outputs;   // values
-  bool whole_batch = false;   // a loss or a layer sees all rows at once
+  std::vector<int> outputs;  // values
+  bool whole_batch = false;  // a loss or a layer sees all rows at once
   bool symbolic = false;
 
   // Offsets of the buffers, in elements, for `n` samples and that `time`; `total` is their end.
   std::vector<Index> layout(Index n, Index time, Index& total) const;
 
   // The chunk plan: a function of (network, rows of the batch) alone (contract 9).
-  double work_per_sample(Index time) const;   // multiply-adds of one forward pass
+  double work_per_sample(Index time) const;  // multiply-adds of one forward pass
   bool by_chunks(Index n, Index time) const;
   Index chunk_rows(Index n, Index time) const;
   Index slots(Index n, Index time) const;

@@ -75,9 +75,25 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
     if (!step.wants.empty() && step.wants[i]) dx[i] = w.buffer[at(plan.values[at(step.in[i])].grad)] + offset;
   }
   const Index offset = rows.begin * op.shape.size(job.time);
-  Call<T> c{k, rows.end - rows.begin, rows.first, job.time, 0, op.shape.columns(job.time), step.in_shapes.data(),
-            static_cast<int>(step.in.size()), &op.shape, x, w.buffer[at(out.z)] + offset, w.buffer[at(out.a)] + offset,
-            out.grad < 0 ? nullptr : w.buffer[at(out.grad)] + offset, dx, step.dx.data(), nullptr, nullptr, step.dw, nullptr,
+  Call<T> c{k,
+            rows.end - rows.begin,
+            rows.first,
+            job.time,
+            0,
+            op.shape.columns(job.time),
+            step.in_shapes.data(),
+            static_cast<int>(step.in.size()),
+            &op.shape,
+            x,
+            w.buffer[at(out.z)] + offset,
+            w.buffer[at(out.a)] + offset,
+            out.grad < 0 ? nullptr : w.buffer[at(out.grad)] + offset,
+            dx,
+            step.dx.data(),
+            nullptr,
+            nullptr,
+            step.dw,
+            nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
   if (op.index >= 0) {
     c.w = job.parameters + plan.graph.parameter_offset[at(op.index)];
@@ -98,7 +114,7 @@ void Steps<T>::forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, I
   const ValuePlan& v = plan.values[at(step.value)];
   const Index ld = op.shape.columns(job.time), offset = rows.begin * op.shape.size(job.time) + c0;
   k.activations[step.activation].forward(w.buffer[at(v.a)] + offset, w.buffer[at(v.z)] + offset, step.bias < 0 ? nullptr : c.w + step.bias + c0,
-                                          c.n * op.shape.rows(job.time), c1 - c0, ld, T(step.parameter));
+                                         c.n * op.shape.rows(job.time), c1 - c0, ld, T(step.parameter));
 }
 
 template <class T>
@@ -108,7 +124,7 @@ void Steps<T>::finish(int value, Workspace<T>& w, Index begin, Index end, Index 
   const Step& maker = plan.steps[at(v.step)];
   const Index offset = begin * rows_per_sample * ld + c0;
   k.activations[maker.activation].backward(w.buffer[at(v.grad)] + offset, w.buffer[at(v.z)] + offset, w.buffer[at(v.a)] + offset,
-                                            (end - begin) * rows_per_sample, c1 - c0, ld, T(maker.parameter));
+                                           (end - begin) * rows_per_sample, c1 - c0, ld, T(maker.parameter));
 }
 
 template <class T>
@@ -167,9 +183,10 @@ double Steps<T>::losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) c
     const double sum = job.feed->sum_of_weights(out);
     args.scale = sum > 0 ? l.choice.weight / sum : 0;
     args.rows = n * per_sample, args.cols = columns;
-    const LossKernel<T> kernel = l.choice.kind == LossKind::CrossEntropy         ? (l.logits ? k.softmax_cross_entropy : k.cross_entropy)
-                                 : l.choice.kind == LossKind::BinaryCrossEntropy ? (l.logits ? k.sigmoid_binary_cross_entropy : k.binary_cross_entropy)
-                                                                                 : k.squared_error;
+    const LossKernel<T> kernel = l.choice.kind == LossKind::CrossEntropy ? (l.logits ? k.softmax_cross_entropy : k.cross_entropy)
+                                 : l.choice.kind == LossKind::BinaryCrossEntropy
+                                     ? (l.logits ? k.sigmoid_binary_cross_entropy : k.binary_cross_entropy)
+                                     : k.squared_error;
     total += args.scale * kernel(args);
     if (hits) (*hits)[j] += count_hits(args, l.choice.kind, l.logits);
     if (l.finishes && args.dx) finish(l.value, w, rows.begin, rows.end, per_sample, columns, 0, columns);

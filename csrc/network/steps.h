@@ -15,8 +15,8 @@ class Workspace {
  public:
   void fit(const Plan& plan, Index capacity, Index time);
 
-  std::vector<T*> buffer;           // by buffer of the plan: its first sample
-  std::vector<const T*> input;      // by input: where its samples are (a buffer, or the user's own memory)
+  std::vector<T*> buffer;       // by buffer of the plan: its first sample
+  std::vector<const T*> input;  // by input: where its samples are (a buffer, or the user's own memory)
   std::vector<std::int32_t> labels;
   std::vector<T> y, s, scratch;
   Index elements() const { return memory_.size(); }
@@ -34,7 +34,7 @@ struct Job {
   const T* parameters = nullptr;
   const T* state = nullptr;
   const Feed<T>* feed = nullptr;
-  Index n = 0, time = 1;       // samples of the batch
+  Index n = 0, time = 1;  // samples of the batch
   std::uint64_t seed = 0;
   std::uint32_t step = 0;
   Cancel* cancel = nullptr;

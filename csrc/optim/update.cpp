@@ -27,8 +27,8 @@ int threads_for(Index parameters) { return parameters < 2 * range ? 1 : num_thre
 }  // namespace
 
 template <class T>
-StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t,
-                  double sum_of_weights) {
+StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha,
+                  Index t, double sum_of_weights) {
   const Kernels<T>& k = kernels<T>();
   const std::vector<Task> tasks = cut(segments);
   const Index n = static_cast<Index>(tasks.size());
@@ -56,6 +56,8 @@ StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, 
     });
     double norm = 0;
     for (double s : square) norm += s;
+    for (std::size_t i = 0; i < tasks.size(); ++i)
+      if (!std::isfinite(square[i])) return {0, tasks[i].segment};  // scaling by 0 would hide it
     norm = std::sqrt(norm);
     if (norm > o.clip_norm) clip = o.clip_norm / norm;
     slots = 1;
@@ -108,7 +110,8 @@ double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, doubl
   return value;
 }
 
-template StepReport update<float>(const OptimizerSpec&, const std::vector<Segment>&, float*, float*, Index, Index, float*, float*, double, Index, double);
+template StepReport update<float>(const OptimizerSpec&, const std::vector<Segment>&, float*, float*, Index, Index, float*, float*, double, Index,
+                                  double);
 template StepReport update<double>(const OptimizerSpec&, const std::vector<Segment>&, double*, double*, Index, Index, double*, double*, double, Index,
                                    double);
 template double add_penalty<float>(const std::vector<Segment>&, const float*, float*, double);

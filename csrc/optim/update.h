@@ -20,7 +20,8 @@ struct Segment {
   std::string layer;          // for messages
 
   Lambdas at(double sum_of_weights) const {
-    return {plain.l1 + per_sample.l1 / sum_of_weights, plain.l2 + per_sample.l2 / sum_of_weights, plain.proximal + per_sample.proximal / sum_of_weights};
+    return {plain.l1 + per_sample.l1 / sum_of_weights, plain.l2 + per_sample.l2 / sum_of_weights,
+            plain.proximal + per_sample.proximal / sum_of_weights};
   }
 };
 
@@ -33,15 +34,15 @@ struct OptimizerSpec {
 };
 
 struct StepReport {
-  double penalty = 0;         // sum_j lam_j J_j(W) at W before the step
+  double penalty = 0;                 // sum_j lam_j J_j(W) at W before the step
   const Segment* overflow = nullptr;  // W of this segment is not finite after the step, or its penalty was not before it
 };
 
 // w <- one step from gradients g (slots of `stride`; slot 0 is overwritten if clip_norm is set). m and v as OptimizerSpec::blocks() says, else null.
 // t >= 1 counts this step; alpha is the schedule's value.
 template <class T>
-StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t,
-                  double sum_of_weights);
+StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha,
+                  Index t, double sum_of_weights);
 
 // g += l2 w + l1 sign(w); returns sum_j lam_j J_j(W), the proximal ones included in the value only.
 template <class T>

@@ -29,8 +29,8 @@ std::string text(const Parts&... parts) {
 }
 
 // Message first says who, then what came and what was expected: CR_CHECK(x == y, "[dense_1] input has ", x, " columns: expected ", y).
-#define CR_CHECK(condition, ...) \
-  do {                           \
+#define CR_CHECK(condition, ...)                                                     \
+  do {                                                                               \
     if (!(condition)) throw ::chainrule::ValueError(::chainrule::text(__VA_ARGS__)); \
   } while (0)
 

@@ -13,9 +13,9 @@ template <class T>
 struct Data {
   struct Target {
     Source y;
-    bool labels = false;      // integers 0 .. columns-1
+    bool labels = false;  // integers 0 .. columns-1
     bool weighted = false;
-    Source s;                 // one weight a sample, or one a row of the output
+    Source s;                                // one weight a sample, or one a row of the output
     Index rows_per_sample = 1, columns = 1;  // of the output
     // LossKind::Custom: (rows of the batch or null, first row, n, a, da) -> value
     std::function<double(const Index*, Index, Index, const T*, T*)> custom;
@@ -33,9 +33,7 @@ class BatchFeed : public Feed<T> {
     for (const auto& t : data.targets) sum_.push_back(t.weighted ? sum(t, n) : static_cast<double>(n * t.rows_per_sample));
   }
 
-  const T* input(int j, Index first, Index n, T* buffer) const override {
-    return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer);
-  }
+  const T* input(int j, Index first, Index n, T* buffer) const override { return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer); }
   void target(int j, Index first, Index n, std::int32_t* label_buffer, T* buffer, const std::int32_t*& labels, const T*& y) const override {
     const auto& t = data_.targets[static_cast<std::size_t>(j)];
     labels = nullptr, y = nullptr;
@@ -58,7 +56,9 @@ class BatchFeed : public Feed<T> {
     return buffer;
   }
   double sum_of_weights(int j) const override { return sum_[static_cast<std::size_t>(j)]; }
-  double custom_loss(int j, Index n, const T* a, T* da) const override { return data_.targets[static_cast<std::size_t>(j)].custom(index_, base_, n, a, da); }
+  double custom_loss(int j, Index n, const T* a, T* da) const override {
+    return data_.targets[static_cast<std::size_t>(j)].custom(index_, base_, n, a, da);
+  }
 
  private:
   template <class V>

@@ -59,7 +59,8 @@ void copy_row(const Source& source, const char* row, T* out) {
 
 template <class T, class S>
 void copy_rows(const Source& source, const Index* index, Index first, Index n, T* out) {
-  for (Index i = 0; i < n; ++i) copy_row<T, S>(source, source.data + (index ? index[first + i] : first + i) * source.row_stride, out + i * source.size);
+  for (Index i = 0; i < n; ++i)
+    copy_row<T, S>(source, source.data + (index ? index[first + i] : first + i) * source.row_stride, out + i * source.size);
 }
 
 template <class T>

@@ -13,7 +13,7 @@ namespace chainrule {
 enum class DType : int { Bool, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64 };
 
 struct Source {
-  std::string name;                  // for messages: "X", "input_2", "y"
+  std::string name;  // for messages: "X", "input_2", "y"
   const char* data = nullptr;
   DType dtype = DType::F32;
   Index rows = 0;

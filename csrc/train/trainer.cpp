@@ -91,7 +91,7 @@ void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double 
   Cancel cancel;
   const Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   Executor<T> executor(plan, job);
-  std::size_t at = plan.steps.size();  // the earliest step that makes something that is not finite
+  std::size_t at = plan.steps.size();                               // the earliest step that makes something that is not finite
   for (Index first = 0, block = 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
     const Index rows = std::min(block, n - first);
     executor.forward_all(*spaces.list[0], first, rows);
@@ -105,8 +105,8 @@ void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double 
   }
   const std::string layer = net_.graph.ops[static_cast<std::size_t>(at < plan.steps.size() ? plan.steps[at].op : net_.graph.outputs[0])].name;
   const Index epoch = net_.training.epoch;
-  throw Divergence(text("[", layer, "] the ", std::isfinite(loss) ? "gradient" : "loss", " of step ", net_.training.step + 1, " is not finite"), epoch - 1, layer,
-                   last_loss_);
+  throw Divergence(text("[", layer, "] the ", std::isfinite(loss) ? "gradient" : "loss", " of step ", net_.training.step + 1, " is not finite"),
+                   epoch - 1, layer, last_loss_);
 }
 
 template <class T>
@@ -251,8 +251,10 @@ void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subse
     }
     for (Index c = 0; c < columns; ++c) {
       const double mu = m[static_cast<std::size_t>(c)], sd = total > 0 ? std::sqrt(m2[static_cast<std::size_t>(c)] / total) : 0;
-      const bool varies = sd > 10 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::fabs(mu) && sd >= static_cast<double>(std::numeric_limits<T>::min());
-      CR_CHECK(std::isfinite(mu) && std::isfinite(sd), op.layer->tag(), "column ", c, " has mean ", mu, " and deviation ", sd, ": expected finite numbers");
+      const bool varies = sd > 10 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::fabs(mu) &&
+                          sd >= static_cast<double>(std::numeric_limits<T>::min());
+      CR_CHECK(std::isfinite(mu) && std::isfinite(sd), op.layer->tag(), "column ", c, " has mean ", mu, " and deviation ", sd,
+               ": expected finite numbers");
       mean[c] = T(mu);
       scale[c] = varies ? T(sd) : T(1);
     }

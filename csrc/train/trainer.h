@@ -29,7 +29,7 @@ struct FitSpec {
 };
 
 struct EpochReport {
-  double loss = 0;       // mean of the batches' objectives, each as it was before its step, weighted by the batches' weights
+  double loss = 0;  // mean of the batches' objectives, each as it was before its step, weighted by the batches' weights
   Index steps = 0;
   bool stopped = false;  // by net.stop()
   std::vector<Index> chunks_by_thread;

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from chainrule._blas import import_core as _import_core
 
-_core = _import_core()
+_import_core()
 
 from chainrule import datasets, functional, schedules  # noqa: E402
-from chainrule._core import activations, build_info, num_threads, set_num_threads  # noqa: E402
+from chainrule._core import __version__, activations, build_info, num_threads, set_num_threads  # noqa: E402
 from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
 from chainrule.errors import DivergenceError  # noqa: E402
 from chainrule.graph import Node  # noqa: E402
@@ -34,8 +34,6 @@ from chainrule.losses import BinaryCrossEntropy, CrossEntropy, SquaredError  # n
 from chainrule.network import Network, load  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
-
-__version__: str = _core.__version__
 
 __all__ = [
     "L1",
@@ -65,6 +63,7 @@ __all__ = [
     "RMSprop",
     "SquaredError",
     "Standardize",
+    "__version__",
     "activations",
     "build_info",
     "concat",

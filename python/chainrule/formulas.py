@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from .graph import is_chain
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .structure import Structure
 
 Row = tuple[str, str, str]
 
 
-def describe(net: Network, loss: str | None = None) -> str:
+def describe(net: Structure, loss: str | None = None) -> str:
     """The formulas of a network, one line a step.
 
     A chain shows z^(k) = W^(k-1) a^(k-1) + w_0^(k-1), a^(k) = g^(k)(z^(k)) in the book's indices beside ours: a^(1)
@@ -50,7 +50,7 @@ def _shape(sample: Sequence[int | None]) -> str:
     return f"({', '.join(axes)})" if len(axes) > 1 else "(n,)"
 
 
-def _sizes(net: Network, spec: dict[str, Any]) -> list[str]:
+def _sizes(net: Structure, spec: dict[str, Any]) -> list[str]:
     """n_1, ..., n_K: the input's and the outputs of the weighted transitions."""
     first = [d for d in net.node_shapes[0] if d is not None and d >= 0]
     sizes = [str(math.prod(first))]
@@ -69,7 +69,7 @@ def _align(rows: Sequence[Row]) -> list[str]:
     return [f"  {a:{left}}   {b:{middle}}   {c}".rstrip() for a, b, c in rows]
 
 
-def _tensors(net: Network, name: str, layer: dict[str, Any], called: dict[str, str]) -> str:
+def _tensors(net: Structure, name: str, layer: dict[str, Any], called: dict[str, str]) -> str:
     """'W[0] (128, 64), b[0] (128,): 8,320' of a layer, `called` giving its tensors' names."""
     own = {k.removeprefix(f"{name}."): a for k, a in net.parameters.items() if k.startswith(f"{name}.")}
     if not own:
@@ -85,7 +85,7 @@ def _function(layer: dict[str, Any], x: str) -> str:
     return f"{layer['function']}({x}{'' if parameter is None else f', {parameter:g}'})"
 
 
-def _chain(net: Network, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
+def _chain(net: Structure, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
     nodes = spec["nodes"]
     rows: list[Row] = [("a^(1) = x", "a[0] = x", shapes[0])]
     k = 0  # a[k] is the value so far
@@ -121,7 +121,7 @@ def _chain(net: Network, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
     return rows
 
 
-def _graph(net: Network, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
+def _graph(net: Structure, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
     rows: list[Row] = []
     outputs, seen = spec["outputs"], set()
     for i, node in enumerate(spec["nodes"]):

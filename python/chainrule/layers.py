@@ -240,10 +240,7 @@ class Concatenate(Layer):
 
 def concat(*nodes: Node | Input | Sequence[Node | Input], axis: int = -1) -> Node:
     """Join nodes along an axis: ``cr.concat(a, b)`` or ``cr.concat([a, b])``."""
-    flat: list[Node | Input] = []
+    flat: list[Any] = []
     for node in nodes:
-        if isinstance(node, (Node, Input)):
-            flat.append(node)
-        else:
-            flat.extend(node)
+        flat.extend(node if isinstance(node, (list, tuple)) else [node])
     return call(Concatenate(axis), flat)

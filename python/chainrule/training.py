@@ -78,6 +78,7 @@ class _Validation:
         if len(self.arrays[0]) == 0:
             raise ValueError("[fit] the validation data has no rows")
         self.targets = intake.targets(net, given[1], losses, given[2] if len(given) == 3 else None, len(self.arrays[0]))
+        net._core.check_arrays(self.arrays, self.targets)  # now, and not after the first epoch
         self.check = intake.check_finite(net, self.arrays, self.targets)
 
     def measure(self) -> dict[str, float]:

@@ -26,7 +26,7 @@ class Competitor:
         cr.set_num_threads(threads)
         self.net = network(row)
         if row.optimizer == "sgd":
-            self.optimizer = cr.SGD(row.alpha, momentum=MOMENTUM)
+            self.optimizer: cr.SGD | cr.Adam = cr.SGD(row.alpha, momentum=MOMENTUM)
         else:
             self.optimizer = cr.Adam(row.alpha, beta1=BETA1, beta2=BETA2, eps=EPS)
 

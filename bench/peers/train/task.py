@@ -72,7 +72,7 @@ def expected(row: Row, inputs: Inputs, variant: Variant) -> list[Array64]:
 
 
 def error(found: list[npt.NDArray[np.generic]], wanted: list[Array64], inputs: Inputs, variant: Variant) -> float:
-    """The largest |w - reference| / |reference - start| over the tensors, Frobenius norms: an error in the change, not in the weight that hardly moved."""
+    """The largest |w - reference| / |reference - start| over the tensors, Frobenius norms: the error of the change, as the weight hardly moves."""
     refuse_form(found, wanted)
     start = inputs.of(variant)
     worst = 0.0

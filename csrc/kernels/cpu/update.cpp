@@ -47,7 +47,7 @@ struct RmsProp {
     for (Index j = 0; j < n; ++j) {
       v[j] = rho * v[j] + rest * (g[j] * g[j]);
       w[j] = (w[j] - decay * w[j]) - alpha * g[j] / (square_root(v[j]) + eps);
-      overflow |= overflow_bit(w[j]);
+      overflow |= overflow_bit(w[j]) | overflow_bit(v[j]);
     }
     return overflow;
   }
@@ -73,7 +73,7 @@ struct Adam {
       m[j] = mu * m[j] + mu_rest * g[j];
       v[j] = rho * v[j] + rho_rest * (g[j] * g[j]);
       w[j] = (w[j] - decay * w[j]) - alpha * m[j] / (root_scale * square_root(v[j]) + eps);
-      overflow |= overflow_bit(w[j]);
+      overflow |= overflow_bit(w[j]) | overflow_bit(v[j]);
     }
     return overflow;
   }
