@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule import _core, intake, io, optim
+from chainrule import _core, intake, optim
 from chainrule.callbacks import Callback, EarlyStopping, Progress
 from chainrule.history import History
 
 if TYPE_CHECKING:
+    from chainrule import io
     from chainrule.network import Network
 
 __all__ = ["fit", "load", "named_metrics", "save"]
@@ -208,6 +209,8 @@ def _epoch_of_batches(net: Network, core: Any, batches: intake.Batches, losses: 
 
 def save(net: Network, path: Any, training_state: bool) -> None:
     """See ``Network.save``."""
+    from chainrule import io
+
     with net._reading("save"):
         tensors = {name: np.ascontiguousarray(a) for name, a in net.parameters.items()}
         tensors |= {name: np.ascontiguousarray(a) for name, a in net.state.items()}
@@ -242,6 +245,8 @@ def load(path: Any, net: Network) -> Network:
             _check_layout(spec, extra, layout)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path}: this is no chainrule model that this version can read: {error}") from error
+
+    from chainrule import io
 
     tensors, spec, extra = io.load(path, check)
     try:
