@@ -147,19 +147,31 @@ def inputs(row: Row, steps: int) -> Inputs:
     return Inputs(X, y, W, b, row.batch, math.ceil(steps / blocks))
 
 
-def forward(X: npt.NDArray[np.floating], W: list[Array64], b: list[Array64]) -> list[Array64]:
-    """a[k+1] = relu(a[k] W[k]^T + b[k]), at the end softmax, or sigmoid where there is one output; float64."""
+def forward(X: npt.NDArray[np.floating], W: list[Array64], b: list[Array64]) -> tuple[list[Array64], list[Array64]]:
+    """Return z and a in float64: z[k+1] = a[k] W[k]^T + b[k], a = relu(z), at the end softmax(z), or sigmoid(z) where there is one output.
+
+    z[0] is empty, a[0] is X.
+    """
+    z: list[Array64] = [np.empty((0, 0))]
     a = [X.astype(np.float64)]
     for k in range(len(W)):
-        z = a[k] @ W[k].T + b[k]
+        z.append(a[k] @ W[k].T + b[k])
         if k < len(W) - 1:
-            a.append(np.maximum(z, 0.0))
+            a.append(np.maximum(z[-1], 0.0))
         elif len(b[k]) == 1:
-            a.append(1.0 / (1.0 + np.exp(-z)))
+            a.append(1.0 / (1.0 + np.exp(-z[-1])))
         else:
-            e = np.exp(z - z.max(axis=1, keepdims=True))
+            e = np.exp(z[-1] - z[-1].max(axis=1, keepdims=True))
             a.append(e / e.sum(axis=1, keepdims=True))
-    return a
+    return z, a
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is to come out, and by how much a right float32 result may differ beyond the usual tolerance."""
+
+    arrays: list[Array64]
+    slack: float = 0.0
 
 
 class Refused(Exception):

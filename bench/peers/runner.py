@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .machine import ROOT, environment
-from .rows import Array64, Inputs, Refused, Row, Variant, inputs
+from .rows import Inputs, Reference, Refused, Row, Variant, inputs
 
 # name -> module within the task's package, distribution on the package index
 PEERS = {
@@ -126,14 +126,14 @@ class Judge:
         self.row, self.timed = row, timed
         self.task: ModuleType = importlib.import_module(f"{__package__}.{row.task}.task")
         self.inputs: Inputs = inputs(row, steps)
-        self.known: dict[Variant, list[Array64]] = {}
+        self.known: dict[Variant, Reference] = {}
 
     def error(self, found: list[Any], variant: Variant) -> float:
         """The competitor's error; Refused where it is above the tolerance."""
         if variant not in self.known:
             self.known[variant] = self.task.expected(self.row, self.inputs, variant)
         error: float = self.task.error(found, self.known[variant], self.inputs, variant)
-        allowed: float = self.task.tolerance(self.row, self.timed)
+        allowed: float = self.task.tolerance(self.row, self.known[variant], self.timed)
         if not error <= allowed:
             raise Refused(f"differs from the reference by {error:.2g} after {self.inputs.steps} steps: allowed {allowed:.2g}")
         return error

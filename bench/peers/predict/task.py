@@ -8,26 +8,26 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..rows import Array64, Inputs, Refused, Row, Variant, forward, refuse_form
+from ..rows import Inputs, Reference, Refused, Row, Variant, forward, refuse_form
 
 UNIT = "call"
 
 
-def expected(row: Row, inputs: Inputs, variant: Variant) -> list[Array64]:
+def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
     W, b = ([x.astype(np.float64) for x in arrays] for arrays in (inputs.W, inputs.b))
     last = inputs.X[-row.batch :]
-    return [np.concatenate([forward(last[i : i + 8192], W, b)[-1] for i in range(0, row.batch, 8192)])]
+    return Reference([np.concatenate([forward(last[i : i + 8192], W, b)[1][-1] for i in range(0, row.batch, 8192)])])
 
 
-def error(found: list[npt.NDArray[np.generic]], wanted: list[Array64], inputs: Inputs, variant: Variant) -> float:
+def error(found: list[npt.NDArray[np.generic]], reference: Reference, inputs: Inputs, variant: Variant) -> float:
     """The largest |p - reference|."""
-    refuse_form(found, wanted)
-    worst = float(np.abs(found[0].astype(np.float64) - wanted[0]).max())
+    refuse_form(found, reference.arrays)
+    worst = float(np.abs(found[0].astype(np.float64) - reference.arrays[0]).max())
     if not math.isfinite(worst):
         raise Refused("probabilities that are not finite")
     return worst
 
 
-def tolerance(row: Row, timed: bool) -> float:
+def tolerance(row: Row, reference: Reference, timed: bool) -> float:
     """Of `error`: probabilities are at most 1, sums of some 1,000 float32 products lose a few 1e-7 of their size."""
     return 1e-5
