@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What schedules, optimizers, penalties and losses share: frozen dataclasses that turn into a dict of plain values."""
+"""What schedules, optimizers, penalties and losses share: records that are compared by value and turn into a dict of plain values."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar, cast
 
+from ._record import Record
+
 S = TypeVar("S", bound="Spec")
 
 
-class Spec:
-    """Base of the frozen dataclasses of hyper-parameters; `type_name` is the "type" of their dict and their name."""
+class Spec(Record):
+    """Base of the records of hyper-parameters; `type_name` is the "type" of their dict and their name."""
 
     type_name: ClassVar[str]
 
     def spec(self) -> dict[str, Any]:
         """{"type": type_name, field: value, ...} of plain values, as saved and as given to the core."""
         result: dict[str, Any] = {"type": self.type_name}
-        for field in fields(cast(Any, self)):
-            value = getattr(self, field.name)
+        for name, value in self._values().items():
             if isinstance(value, Spec):
                 value = value.spec()
-            result[field.name] = list(value) if isinstance(value, tuple) else value
+            result[name] = list(value) if isinstance(value, tuple) else value
         return result
 
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Spec) and type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._values().values()))
 
     def _real(self, name: str, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> None:
         """Field `name` becomes a finite float in the interval, or raises."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ._record import record
 from ._spec import Spec
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Callback:
         """After the last epoch, also after an interrupt."""
 
 
-@dataclass(frozen=True)
+@record
 class EarlyStopping(Spec):
     """Ends the training when `monitor` has not improved for `patience` epochs.
 
@@ -71,14 +71,14 @@ class EarlyStopping(Spec):
         return Watch(self)
 
 
-@dataclass
 class Watch:
     """The state of `EarlyStopping` in one `fit`."""
 
-    rule: EarlyStopping
-    best_epoch: int | None = None
-    best: float = field(default=math.nan)
-    waited: int = 0
+    def __init__(self, rule: EarlyStopping) -> None:
+        self.rule = rule
+        self.best_epoch: int | None = None
+        self.best = math.nan
+        self.waited = 0
 
     def update(self, epoch: int, record: Mapping[str, float]) -> bool:
         """Hears of an epoch; True if it is the best so far, so that its weights are to be kept."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule import intake
+from chainrule._record import Record, record
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -21,8 +21,8 @@ __all__ = ["Gradient", "GradientCheck", "Transition", "Weights", "check_gradient
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Transition:
+@record
+class Transition(Record):
     """z[k] (n, n_k), None for k = 0, and a[k] = g[k](z[k]) (n, n_k)."""
 
     k: int

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from chainrule.layers import Input, Layer
 
 __all__ = ["Node", "call", "chain_spec", "graph_spec", "is_chain"]
-
-_INPUT_NODES: WeakKeyDictionary[Layer, Node] = WeakKeyDictionary()
 
 
 class Node:
@@ -23,14 +20,6 @@ class Node:
     def __init__(self, layer: Layer, inputs: tuple[Node, ...]) -> None:
         self.layer = layer
         self.inputs = inputs
-
-    @classmethod
-    def of_input(cls, layer: Input) -> Node:
-        """Return the node of an Input: always the same one."""
-        node = _INPUT_NODES.get(layer)
-        if node is None:
-            node = _INPUT_NODES[layer] = cls(layer, ())
-        return node
 
     def __add__(self, other: Node | Input) -> Node:
         from chainrule.layers import Add

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Layers: frozen dataclasses that say what is computed. They hold no arrays; a network does."""
+"""Layers: immutable records that say what is computed. They hold no arrays; a network does."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
+from chainrule._record import Record, record
 from chainrule.graph import Node, call
 
 __all__ = [
@@ -48,7 +48,7 @@ def _real(who: str, name: str, value: Any, expected: str) -> float:
     return float(value)
 
 
-class Layer:
+class Layer(Record):
     """A layer of any kind. Two layers are the same only if they are the same object; calling one twice shares its weights."""
 
     type: ClassVar[str] = ""
@@ -61,11 +61,11 @@ class Layer:
 
     def spec(self) -> dict[str, Any]:
         """Return the layer's entry in the network's spec."""
-        entries = {f.name: getattr(self, f.name) for f in fields(cast(Any, self)) if f.name != "name"}
-        return {"type": self.type} | {k: list(v) if isinstance(v, tuple) else v for k, v in entries.items() if v is not None}
+        entries = {k: v for k, v in self._values().items() if k != "name" and v is not None}
+        return {"type": self.type} | {k: list(v) if isinstance(v, tuple) else v for k, v in entries.items()}
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Input(Layer):
     """The network's input x = a[0], of shape (n, *shape).
 
@@ -87,7 +87,7 @@ class Input(Layer):
         """Check the shape."""
         given = self.shape if isinstance(self.shape, Sequence) else (self.shape,)
         shape = tuple(None if d is None else _integer(self.name or "input", "shape", d, 1) for d in given)
-        object.__setattr__(self, "shape", shape)
+        self._set("shape", shape)
 
     def spec(self) -> dict[str, Any]:
         """Return the layer's entry in the network's spec."""
@@ -97,7 +97,8 @@ class Input(Layer):
     @property
     def node(self) -> Node:
         """The one node that this input is."""
-        return Node.of_input(self)
+        node: Node = self.__dict__.setdefault("_node", Node(self, ()))
+        return node
 
     def __add__(self, other: Node | Input) -> Node:
         return self.node + other
@@ -106,7 +107,7 @@ class Input(Layer):
         return self.node * other
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Standardize(Layer):
     """y = (x - mean) / scale over the last axis.
 
@@ -119,7 +120,7 @@ class Standardize(Layer):
     name: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Dense(Layer):
     """z = x W^T + b over the last axis, a = g(z); W (units, n_in), b (units,).
 
@@ -149,16 +150,16 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         """Check the parameters that the core would name less well."""
-        object.__setattr__(self, "units", _integer(self.name or "dense", "units", self.units, 1))
+        self._set("units", _integer(self.name or "dense", "units", self.units, 1))
         if not isinstance(self.activation, str):
             raise TypeError(f"[{self.name or 'dense'}] activation is {self.activation!r}: expected a name, such as 'relu'")
         for flag in ("bias", "trainable"):
             if type(getattr(self, flag)).__name__ not in ("bool", "bool_"):  # NumPy's is no bool
                 raise TypeError(f"[{self.name or 'dense'}] {flag} is {getattr(self, flag)!r}: expected True or False")
-            object.__setattr__(self, flag, bool(getattr(self, flag)))
+            self._set(flag, bool(getattr(self, flag)))
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Activation(Layer):
     """a = g(z), elementwise or softmax over the last axis; ``parameter`` is the slope of leaky_relu or the alpha of elu."""
 
@@ -177,10 +178,10 @@ class Activation(Layer):
             parameter = _real(who, "parameter", self.parameter, "a finite number")
             if not math.isfinite(parameter):
                 raise ValueError(f"[{who}] parameter is {parameter}: expected a finite number")
-            object.__setattr__(self, "parameter", parameter)
+            self._set("parameter", parameter)
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Dropout(Layer):
     """y = m x / (1 - rate), m Bernoulli(1 - rate), in training; y = x otherwise (Srivastava et al., JMLR 15, 2014)."""
 
@@ -194,10 +195,10 @@ class Dropout(Layer):
         rate = _real(self.name or "dropout", "rate", self.rate, "a number, 0 <= rate < 1")
         if not 0 <= rate < 1:
             raise ValueError(f"[{self.name or 'dropout'}] rate is {rate}: expected 0 <= rate < 1")
-        object.__setattr__(self, "rate", rate)
+        self._set("rate", rate)
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Flatten(Layer):
     """(n, ...) -> (n, m): the same memory, read as one row a sample."""
 
@@ -206,7 +207,7 @@ class Flatten(Layer):
     name: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Add(Layer):
     """z = x_1 + x_2 + ..., broadcasting over the axes of a sample (aligned at the right). The same as ``+`` on nodes."""
 
@@ -215,7 +216,7 @@ class Add(Layer):
     name: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Multiply(Layer):
     """z = x_1 x_2 ..., elementwise, broadcasting over the axes of a sample (aligned at the right). The same as ``*`` on nodes."""
 
@@ -224,7 +225,7 @@ class Multiply(Layer):
     name: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Concatenate(Layer):
     """z = [x_1, x_2, ...] along ``axis``, counted as in NumPy on (n, ...); the axis of the samples is not allowed."""
 
@@ -235,7 +236,7 @@ class Concatenate(Layer):
 
     def __post_init__(self) -> None:
         """Check the axis."""
-        object.__setattr__(self, "axis", _integer(self.name or "concatenate", "axis", self.axis, -(2**31)))
+        self._set("axis", _integer(self.name or "concatenate", "axis", self.axis, -(2**31)))
 
 
 def concat(*nodes: Node | Input | Sequence[Node | Input], axis: int = -1) -> Node:

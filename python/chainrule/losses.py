@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ._record import record
 from ._spec import Spec, build, choose, registry
 
 
@@ -14,7 +14,7 @@ class Loss(Spec):
     """Base of the losses."""
 
 
-@dataclass(frozen=True)
+@record
 class CrossEntropy(Loss):
     """L = -sum_m y_m log a_m; with softmax, dL/dz = (sum_m y_m) a - y in one fused pair.
 
@@ -24,7 +24,7 @@ class CrossEntropy(Loss):
     type_name: ClassVar[str] = "cross_entropy"
 
 
-@dataclass(frozen=True)
+@record
 class BinaryCrossEntropy(Loss):
     """L = -sum_m (y_m log a_m + (1 - y_m) log(1 - a_m)); with sigmoid, dL/dz = a - y in one fused pair.
 
@@ -34,7 +34,7 @@ class BinaryCrossEntropy(Loss):
     type_name: ClassVar[str] = "binary_cross_entropy"
 
 
-@dataclass(frozen=True)
+@record
 class SquaredError(Loss):
     """L = 1/2 sum_m (y_m - a_m)^2; with identity, dL/dz = a - y in one fused pair.
 

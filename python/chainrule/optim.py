@@ -10,10 +10,10 @@ schedule (`chainrule.schedules`): alpha_t then stands for alpha."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import schedules
+from ._record import record
 from ._spec import Spec, build, choose, registry
 from .schedules import Schedule
 
@@ -51,7 +51,7 @@ class Optimizer(Spec):
             self._real("clip_norm", 0.0, open_low=True)
 
 
-@dataclass(frozen=True)
+@record
 class SGD(Optimizer):
     """Gradient descent on batches, with momentum.
 
@@ -84,7 +84,7 @@ class SGD(Optimizer):
             raise ValueError("[SGD] nesterov is True and momentum is 0.0: expected a momentum in (0, 1)")
 
 
-@dataclass(frozen=True)
+@record
 class RMSprop(Optimizer):
     """r <- rho r + (1 - rho) g^2,  W <- W - alpha g / (sqrt(r) + eps).
 
@@ -112,7 +112,7 @@ class RMSprop(Optimizer):
         self._real("eps", 0.0, open_low=True)
 
 
-@dataclass(frozen=True)
+@record
 class Adam(Optimizer):
     """m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,  W <- W - alpha m_hat / (sqrt(v_hat) + eps).
 
@@ -149,7 +149,7 @@ class Adam(Optimizer):
         self._flag("eps_hat")
 
 
-@dataclass(frozen=True)
+@record
 class AdamW(Optimizer):
     """Adam's step, and beside it W <- W - alpha_t lam W.
 

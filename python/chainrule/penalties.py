@@ -7,9 +7,9 @@ Several at once: a list, a tuple, or `L1(1e-4) + L2(1e-3, layers=["dense_1"])`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ._record import record
 from ._spec import Spec, build, registry
 
 
@@ -45,7 +45,7 @@ class Penalty(Spec):
         self._set("layers", names)
 
 
-@dataclass(frozen=True)
+@record
 class L2(Penalty):
     """lam / 2 sum w^2, gradient lam w.
 
@@ -75,7 +75,7 @@ class L2(Penalty):
         return 0.0, self.lam
 
 
-@dataclass(frozen=True)
+@record
 class L1(Penalty):
     """lam sum |w|, gradient lam sign(w) with sign(0) = 0.
 
@@ -109,7 +109,7 @@ class L1(Penalty):
         return self.lam, 0.0
 
 
-@dataclass(frozen=True)
+@record
 class ElasticNet(Penalty):
     """lam (l1_ratio sum |w| + (1 - l1_ratio) / 2 sum w^2).
 

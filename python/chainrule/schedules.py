@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import _core
+from ._record import record
 from ._spec import Spec, build, registry
 
 UNITS = ("step", "epoch")
@@ -41,7 +41,7 @@ class Schedule(Spec):
         return from_spec(spec)
 
 
-@dataclass(frozen=True)
+@record
 class Constant(Schedule):
     """alpha(t) = alpha."""
 
@@ -52,7 +52,7 @@ class Constant(Schedule):
         self._real("alpha", 0.0)
 
 
-@dataclass(frozen=True)
+@record
 class Step(Schedule):
     """alpha(t) = alpha factor^floor(t / every).
 
@@ -81,7 +81,7 @@ class Step(Schedule):
         self._one_of("unit", UNITS)
 
 
-@dataclass(frozen=True)
+@record
 class Cosine(Schedule):
     """alpha(t) = alpha_end + (alpha - alpha_end) / 2 (1 + cos(pi min(t, total) / total)).
 
@@ -110,7 +110,7 @@ class Cosine(Schedule):
         self._one_of("unit", UNITS)
 
 
-@dataclass(frozen=True)
+@record
 class InverseScaling(Schedule):
     """alpha(t) = alpha / (t + 1)^power.
 
@@ -135,7 +135,7 @@ class InverseScaling(Schedule):
         self._one_of("unit", UNITS)
 
 
-@dataclass(frozen=True)
+@record
 class OneCycle(Schedule):
     """Half a cosine up, half a cosine down, constant from there.
 
@@ -173,7 +173,7 @@ class OneCycle(Schedule):
         self._one_of("unit", UNITS)
 
 
-@dataclass(frozen=True)
+@record
 class WarmUp(Schedule):
     """alpha(t) = base(0) (t + 1) / steps for t < steps, afterwards base(t - steps).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import operator
-import secrets
+import os
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +38,7 @@ class Structure:
                 raise ValueError(f"[network] device is {device!r}: expected 'cpu' or 'cuda'")
             raise ValueError(f"[network] device is {device!r}, but this build runs on the CPU alone: expected 'cpu'")
         if seed is None:
-            seed = secrets.randbits(64)
+            seed = int.from_bytes(os.urandom(8), "little")
         try:
             seed = operator.index(seed)
         except TypeError:
