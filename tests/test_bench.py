@@ -29,7 +29,8 @@ SMALLEST = "train-20-64-64-3-b32"
 # A float32 NumPy competitor; what is wrong with it is filled in.
 COMPETITOR = """
 import numpy as np
-from bench.peers.train.task import gradients
+from bench.peers.rows import forward
+from bench.peers.train.task import backward
 
 class Competitor:
     def __init__(self, row, threads):
@@ -44,7 +45,8 @@ class Competitor:
         for _ in range(self.inputs.epochs):
             for i in self.inputs.starts:
                 batch = slice(i, i + self.inputs.batch)
-                g = gradients(self.inputs.X[batch], self.inputs.y[batch], [w.astype(np.float64) for w in self.w])
+                w = [w.astype(np.float64) for w in self.w]
+                g = backward(forward(self.inputs.X[batch], w[::2], w[1::2])[1], self.inputs.y[batch], w)
                 for j in range(len(g)):
                     self.v[j] = (0.9 * self.v[j] - self.alpha * g[j]).astype(np.float32)
                     self.w[j] += {step}
@@ -78,12 +80,23 @@ def test_the_reference_has_the_gradient_of_its_loss(classes: int, rng: np.random
 
     def loss(j: int, w: np.ndarray) -> float:
         changed = [w if i == j else p for i, p in enumerate(parameters)]
-        a = forward(X, changed[::2], changed[1::2])[-1]
+        a = forward(X, changed[::2], changed[1::2])[1][-1]
         p = np.where(y == 1, a[:, 0], 1 - a[:, 0]) if classes == 1 else a[np.arange(6), y]
         return float(-np.log(p).mean())
 
-    for j, g in enumerate(task.gradients(X, y, parameters)):
+    for j, g in enumerate(task.backward(forward(X, parameters[::2], parameters[1::2])[1], y, parameters)):
         assert_close(g, central_difference(lambda w, j=j: loss(j, w), parameters[j]), 1e-6, atol=1e-8)
+
+
+def test_only_a_z_at_the_kink_widens_the_tolerance() -> None:
+    """One z of 8 x 16 within rounding of 0 gives 1 / 128; one that is far, and those of the output, give nothing."""
+    z = [np.empty((0, 0)), np.ones((8, 16)), np.zeros((8, 3))]
+    assert task.kinks(z) == 0
+    z[1][3, 5] = 1e-8
+    assert task.kinks(z) == 1 / 128
+    row = Row.parse(SMALLEST)
+    judge = Judge(row, row.checked_steps, timed=False)
+    assert task.tolerance(row, task.expected(row, judge.inputs, Variant()), False) == 1e-3
 
 
 @pytest.mark.parametrize("name", [SMALLEST, SMALLEST + "-adam", "train-20-64-64-3-b1", "predict-64-128-10-b1", "predict-20-30-7-b65"])

@@ -93,6 +93,7 @@ ARGUMENTS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: build(cr.Dense(2**47)), ValueError, r"\[dense_1\] W is \(140737488355328, 3\): expected fewer than 2\^48 elements"),
     (lambda: cr.Network([cr.Input((2**40, 2**40)), cr.Dense(1)]), ValueError, r"\[input_1\] makes values of shape .*: expected fewer than 2\^48"),
     (lambda: cr.Network([cr.Input((2**24, 3)), cr.Dense(2**30)]), ValueError, r"\[dense_1\] makes values of shape \(n, 16777216, 1073741824\)"),
+    (lambda: build(cr.Dense(2**45)), MemoryError, r"\[dense_1\] W takes 422212 GB, all parameters together 562950 GB: that much memory is not"),
     # graphs
     (lonely, ValueError, r"\[b\] an output depends on an Input that is not among inputs=: nothing feeds it"),
     (lambda: graph(lambda a, b: cr.Dense(2)(a)), ValueError, r"\[b\] no output depends on this input"),

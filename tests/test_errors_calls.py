@@ -188,6 +188,25 @@ def test_forward_and_backward() -> None:
         both.backward(np.zeros((8, 3)))
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda net: net.fit(X, Y, epochs=1),
+        lambda net: cr.SGD(0.1).step(net),
+        lambda net: net.adapt(X),
+        lambda net: net.backward(np.zeros((8, 3))),
+    ],
+    ids=["fit", "step", "adapt", "backward"],
+)
+def test_backward_after_a_write(write: Any) -> None:
+    """Old z and a with a new W are the gradient of nothing: whoever writes W or a layer's state ends what forward has kept."""
+    net = chain()
+    net.forward(X)
+    write(net)
+    with refused(net, RuntimeError, r"\[backward\] there was no forward to go back from"):
+        net.backward(np.zeros((8, 3)))
+
+
 def test_gradients_by_sample() -> None:
     net = chain()
     own = {"loss": lambda y, a: (0.0, a)}
@@ -202,6 +221,9 @@ def test_gradients_by_sample() -> None:
 
 def test_optimizer_step() -> None:
     net = chain()
+    for what in ("abc", None):
+        with pytest.raises(TypeError, match=rf"\[SGD\] step: net is {what!r}: expected a Network"):
+            cr.SGD(0.1).step(what)  # type: ignore[arg-type]
     before = net.flat_parameters.copy()
     cr.SGD(0.1).step(net)  # no backward: a step along nothing
     assert np.array_equal(net.flat_parameters, before)

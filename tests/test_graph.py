@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -153,6 +156,19 @@ def test_backward_from_dz(rng: np.random.Generator) -> None:
     expected, _, (expected_dx,) = reference.network_backward(tape, {}, dict(zip(net.spec["outputs"], dz, strict=True)))
     assert_gradients(net, net.gradients, expected, "backward(dz=)")
     assert_close(dx, expected_dx, 1e-11, atol=1e-12)
+
+
+def test_an_input_lives_as_long_as_its_graph() -> None:
+    """No registry keeps it; a deep copy of a graph is a graph."""
+    x = cr.Input(4)
+    y = cr.Dense(3)(x)
+    assert x.node is x.node
+    copied = copy.deepcopy((x, y))
+    cr.Network(inputs=copied[0], outputs=copied[1])
+    watch = weakref.ref(x)
+    del x, y, copied
+    gc.collect()
+    assert watch() is None
 
 
 # ---- random graphs --------------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class Fit {
     const FitSpec spec = fit_spec(net.graph, net.segments(), losses, optimizer, penalties, batch_size, shuffle);
     writing_.emplace(net.gate, "fit");  // let go also where what follows throws
     net.stop = false;
+    handle_->tape.reset();
     net.clear_gradients();  // what a backward has left, or another loss has written
     trainer_ = std::make_unique<Trainer<T>>(net, spec);
   }
@@ -103,6 +104,7 @@ void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, 
         Network<T>& net = *h.net;
         const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false);
         const Writing writing(net.gate, "step");
+        h.tape.reset();
         Trainer<T> trainer(net, spec);
         const py::gil_scoped_release release;
         trainer.apply_gradients();

@@ -192,7 +192,8 @@ void bind(py::module_& m, const char* name) {
         const auto a = arrays<T>(h.net->graph, inputs, targets, check, false);
         CR_CHECK(a->data.rows > 0, "[adapt] X has no rows");
         const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
-        const Reading reading(h.net->gate, "adapt");
+        const Writing writing(h.net->gate, "adapt");
+        h.tape.reset();
         Signals signals;
         without_gil(signals, [&] { adapt(*h.net, a->data, rows ? &*rows : nullptr, signals.cancel); });
       },
@@ -219,7 +220,10 @@ void bind(py::module_& m, const char* name) {
   // For whoever reads (save, copies) or writes (load) the blocks from Python: raises where that is not allowed now.
   c.def("read_lock", [](Handle<T>& h, const std::string& what) { h.net->gate.enter_reader(what.c_str()); }, py::arg("what"));
   c.def("read_unlock", [](Handle<T>& h) { h.net->gate.leave_reader(); });
-  c.def("write_lock", [](Handle<T>& h) { h.net->gate.enter_writer("load"); });
+  c.def("write_lock", [](Handle<T>& h) {
+    h.net->gate.enter_writer("load");
+    h.tape.reset();
+  });
   c.def("write_unlock", [](Handle<T>& h) { h.net->gate.leave_writer(); });
   bind_fit<T>(m, c, name);
   bind_tape<T>(m, c, name);

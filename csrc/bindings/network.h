@@ -21,14 +21,14 @@ struct Handle {
   bool direct = false;  // (n, direct_in) -> (n, direct_out), nothing to learn first
   Index direct_in = 0, direct_out = 0;
 
-  // What forward keeps for backward.
+  // What forward keeps for backward. Whoever writes W or a layer's state drops it: old z and a with a new W would be no gradient of anything.
   struct Tape {
     std::unique_ptr<Arrays<T>> arrays;
-    std::unique_ptr<Workspace<T>> space;
     const Plan* plan = nullptr;
     std::uint32_t step = 0;
   };
   std::unique_ptr<Tape> tape;
+  Workspace<T> tape_space;  // its z and a
 };
 
 std::optional<std::vector<Index>> subset_rows(const py::object& subset, Index rows);

@@ -11,8 +11,10 @@ namespace {
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 template <class T>
-Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signals& signals, std::uint32_t step) {
+Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signals& signals, std::uint32_t step,
+               const std::vector<LossChoice>* losses = nullptr) {
   Job<T> job;
+  job.losses = losses ? losses->data() : nullptr;
   job.parameters = net.parameters.data();
   job.state = net.state.data();
   job.feed = &feed;
@@ -35,11 +37,9 @@ py::list forward(Handle<T>& h, const py::list& inputs, bool training) {
   tape->arrays = arrays<T>(net.graph, inputs, py::list(), false, true);
   require_rows(tape->arrays->data.rows, "forward");
   tape->step = static_cast<std::uint32_t>(net.training.step);
-  if (h.tape) tape->space = std::move(h.tape->space);
-  if (!tape->space) tape->space = std::make_unique<Workspace<T>>();
   h.tape.reset();
   Mode mode;
-  mode.losses.assign(net.graph.outputs.size(), {LossKind::External, 1});
+  mode.losses.assign(net.graph.outputs.size(), LossKind::External);
   mode.gradients = mode.input_gradients = true;
   mode.training = training;
   const Plan& plan = net.plan(mode);
@@ -47,11 +47,11 @@ py::list forward(Handle<T>& h, const py::list& inputs, bool training) {
   const Data<T>& data = tape->arrays->data;
   Signals signals;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
-  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).forward_all(*tape->space); });
+  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).forward_all(h.tape_space); });
   py::list outputs;
   for (const LossPlan& l : plan.losses) {
     const ValuePlan& v = plan.values[at(l.value)];
-    const T* a = tape->space->buffer[at(v.a)];
+    const T* a = h.tape_space.buffer[at(v.a)];
     outputs.append(copy_array(a, data.rows, l.shape, data.time));
   }
   tape->arrays->keep.clear();  // the inputs were copied
@@ -83,14 +83,14 @@ py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
   Signals signals;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
   T* g = parameters ? net.gradients() : nullptr;
-  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(*tape->space, pointers, dz, g); });
+  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(h.tape_space, pointers, dz, g); });
   py::list dx;
   for (int v : net.graph.inputs) {
     const ValuePlan& value = plan.values[at(v)];
     const Shape& shape = net.graph.ops[at(v)].shape;
     py::array_t<T> d = new_array<T>(data.rows, shape, data.time);
     if (value.grad >= 0)
-      std::copy(tape->space->buffer[at(value.grad)], tape->space->buffer[at(value.grad)] + d.size(), d.mutable_data());
+      std::copy(h.tape_space.buffer[at(value.grad)], h.tape_space.buffer[at(value.grad)] + d.size(), d.mutable_data());
     else
       std::fill(d.mutable_data(), d.mutable_data() + d.size(), T(0));  // no output depends on it
     dx.append(d);
@@ -109,7 +109,8 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   require_rows(a->data.rows, "gradient");
   const std::vector<Segment> segs = segments(net.graph, net.segments(), penalties);
   Mode mode;
-  mode.losses = loss_choices(losses);
+  const std::vector<LossChoice> choices = loss_choices(losses);
+  mode.losses = kinds(choices);
   mode.gradients = true;
   mode.training = training;
   mode.keep = keep || per_sample;
@@ -131,7 +132,7 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   double penalty = 0;
   T* out = g.mutable_data();
   without_gil(signals, [&] {
-    Executor<T> executor(plan, job_for<T>(net, feed, data, signals, static_cast<std::uint32_t>(net.training.step)));
+    Executor<T> executor(plan, job_for<T>(net, feed, data, signals, static_cast<std::uint32_t>(net.training.step), &choices));
     totals = executor.compute(spaces.list, target, P);
     if (slots > 1) kernels<T>().sum_slots(out, target, slots, P, P);
     for (Index i = 0; per_sample && i < data.rows; ++i) executor.sample_gradient(*spaces.list[0], i, each_data + i * P);
@@ -189,7 +190,8 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   const Reading reading(net.gate, "loss");
   const auto a = arrays<T>(net.graph, inputs, targets, false, false);
   Mode mode;
-  mode.losses = loss_choices(losses);
+  const std::vector<LossChoice> choices = loss_choices(losses);
+  mode.losses = kinds(choices);
   mode.training = mode.keep = true;
   const Plan& plan = net.plan(mode);
   typename Network<T>::Spaces spaces(net, 1, plan);
@@ -198,8 +200,8 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Totals totals;
   std::uint64_t hash = 1469598103934665603u;  // FNV-1a
   without_gil(signals, [&] {
-    totals =
-        Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step))).compute(spaces.list, nullptr, 0);
+    totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step), &choices))
+                 .compute(spaces.list, nullptr, 0);
     for (const Step& s : plan.steps) {
       const Op& op = net.graph.ops[at(s.op)];
       const bool own = op.layer->activation() > 0;

@@ -47,13 +47,19 @@ class Gate {
   void notice_fork() {
     const unsigned now = fork_generation();
     if (generation_ == now) return;
-    generation_ = now;
+    while (renewing_.test_and_set()) std::this_thread::yield();  // two threads of the child may come first
+    if (generation_ == now) {
+      renewing_.clear();
+      return;
+    }
     readers_ = 0;
     const std::size_t writer = writer_.load();
     if (writer != 0 && writer != me()) {
       writer_ = 0;
       interrupted_ = true;
     }
+    generation_ = now;
+    renewing_.clear();
   }
   void renew(const char* what) {
     notice_fork();
@@ -66,7 +72,8 @@ class Gate {
   std::atomic<std::size_t> writer_{0};
   std::atomic<int> readers_{0};
   std::atomic<bool> interrupted_{false};
-  unsigned generation_ = fork_generation();
+  std::atomic_flag renewing_;
+  std::atomic<unsigned> generation_{fork_generation()};
 };
 
 class Reading {

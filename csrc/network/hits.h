@@ -22,8 +22,7 @@ double count_hits(const LossArgs<T>& l, LossKind kind, bool logits) {
       hit = largest(x) == (l.labels ? static_cast<Index>(l.labels[i]) : largest(l.y + i * l.cols));
     } else if (kind == LossKind::BinaryCrossEntropy) {
       for (Index m = 0; m < l.cols; ++m) {
-        const T y = l.labels ? (l.cols == 1 ? T(l.labels[i]) : T(l.labels[i] == m)) : l.y[i * l.cols + m];
-        hit += (x[m] > (logits ? T(0) : T(0.5))) == (y > T(0.5));
+        hit += (x[m] > (logits ? T(0) : T(0.5))) == (l.y[i * l.cols + m] > T(0.5));  // this loss takes no labels
       }
       hit /= static_cast<double>(l.cols);
     }

@@ -8,9 +8,22 @@
 
 namespace chainrule {
 
+namespace {
+template <class T>
+Block<T> parameter_block(const Graph& graph) try {
+  return Block<T>(graph.n_parameters);
+} catch (const std::bad_alloc&) {
+  const auto& all = graph.parameters;
+  const Tensor& t = *std::max_element(all.begin(), all.end(), [](const Tensor& a, const Tensor& b) { return a.size < b.size; });
+  constexpr double giga = sizeof(T) / 1e9;
+  throw OutOfMemory(text("[", graph.layers[static_cast<std::size_t>(t.layer)]->name, "] ", t.spec.name, " takes ", static_cast<double>(t.size) * giga,
+                         " GB, all parameters together ", static_cast<double>(graph.n_parameters) * giga, " GB: that much memory is not to be had"));
+}
+}  // namespace
+
 template <class T>
 Network<T>::Network(const GraphSpec& spec, std::uint64_t seed_)
-    : graph(spec), seed(seed_), parameters(graph.n_parameters), state(graph.n_state), shared_(new Shared) {
+    : graph(spec), seed(seed_), parameters(parameter_block<T>(graph)), state(graph.n_state), shared_(new Shared) {
   for (const Tensor& t : graph.parameters) try {
       initialise(t.spec.initializer, parameters.data() + t.offset, t.size, t.spec.fan_in, t.spec.fan_out, seed, stream_of(t.name));
     } catch (const ValueError& e) {
@@ -54,8 +67,11 @@ void Network<T>::reset_training() {
 
 template <class T>
 typename Network<T>::Shared& Network<T>::shared() {
-  if (shared_->generation != fork_generation()) shared_ = new Shared;
-  return *shared_;
+  Shared* s = shared_;
+  if (s->generation == fork_generation()) return *s;
+  auto fresh = std::make_unique<Shared>();
+  if (!shared_.compare_exchange_strong(s, fresh.get())) return *s;  // another thread of the child came first
+  return *fresh.release();
 }
 
 template <class T>

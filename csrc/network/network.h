@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A network: the graph, its flat blocks, the training state, cached plans and a free list of workspaces.
 #pragma once
+#include <atomic>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -73,10 +74,10 @@ class Network {
   Shared& shared();
 
   Block<T> gradients_{0}, slots_{0};
-  Shared* shared_;  // abandoned, not destroyed, in a forked child: its mutex may be held by a thread that is not there
+  std::atomic<Shared*> shared_;  // abandoned, not destroyed, in a forked child: its mutex may be held by a thread that is not there
 
  public:
-  ~Network() { delete shared_; }
+  ~Network() { delete shared_.load(); }
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 };

@@ -28,6 +28,12 @@ LossKind loss_kind(const std::string& name) {
   throw ValueError(text("unknown loss '", name, "': expected one of cross_entropy, binary_cross_entropy, squared_error, or a callable"));
 }
 
+std::vector<LossKind> kinds(const std::vector<LossChoice>& losses) {
+  std::vector<LossKind> list;
+  for (const LossChoice& l : losses) list.push_back(l.kind);
+  return list;
+}
+
 Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   const int n_ops = static_cast<int>(g.ops.size());
   CR_CHECK(p.losses.empty() || p.losses.size() == g.outputs.size(), "got ", p.losses.size(), " losses: expected one for each of the ",
@@ -44,13 +50,13 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   std::vector<char> separate(at(n_ops), 0), needed(at(n_ops), 0);
   for (std::size_t j = 0; j < p.losses.size(); ++j) {
     const int out = g.outputs[j];
-    const int activation = canonical_activation(g, out, p.losses[j].kind);
+    const int activation = canonical_activation(g, out, p.losses[j]);
     LossPlan loss{p.losses[j], root[at(out)], activation >= 0, g.ops[at(out)].shape};
     if (activation >= 0) {
       loss.value = root[at(g.ops[at(activation)].in[0])];
       separate[at(activation)] = 1;
     }
-    whole_batch = whole_batch || loss.choice.kind == LossKind::Custom;
+    whole_batch = whole_batch || loss.kind == LossKind::Custom;
     needed[at(loss.value)] = 1;
     losses.push_back(loss);
   }
@@ -116,7 +122,7 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   if (p.losses.empty() || p.keep)
     for (int v : outputs) use(values[at(root[at(v)])].a, end);
   for (const LossPlan& l : losses) {
-    use(values[at(l.value)].a, l.choice.kind == LossKind::External ? end : S + 1);
+    use(values[at(l.value)].a, l.kind == LossKind::External ? end : S + 1);
     if (values[at(l.value)].needs_grad) values[at(l.value)].grad = new_buffer(g.ops[at(l.value)].shape, S + 1);
   }
   for (int s = S; s-- > 0;)

@@ -14,16 +14,15 @@ LossKind loss_kind(const std::string& name);  // ValueError with the known names
 struct LossChoice {
   LossKind kind = LossKind::None;
   double weight = 1;
-
-  bool operator==(const LossChoice&) const = default;
 };
+std::vector<LossKind> kinds(const std::vector<LossChoice>& losses);
 
 struct Mode {
-  std::vector<LossChoice> losses;  // one an output, or empty
-  bool gradients = false;          // backward follows
-  bool training = false;           // dropout is active
-  bool keep = false;               // every z, a and delta stays readable to the end
-  bool input_gradients = false;    // dL/dx is wanted
+  std::vector<LossKind> losses;  // one an output, or empty; their weights are no part of the plan
+  bool gradients = false;        // backward follows
+  bool training = false;         // dropout is active
+  bool keep = false;             // every z, a and delta stays readable to the end
+  bool input_gradients = false;  // dL/dx is wanted
   bool parameter_gradients = true;
   int target = -1;  // compute this value instead of the network's outputs
 
@@ -60,7 +59,7 @@ struct ValuePlan {
 };
 
 struct LossPlan {
-  LossChoice choice;
+  LossKind kind;
   int value;    // it reads (root)
   bool logits;  // reads z: the canonical pair
   Shape shape;  // of the output

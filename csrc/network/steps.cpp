@@ -170,7 +170,7 @@ double Steps<T>::losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) c
   const Index n = rows.end - rows.begin;
   for (std::size_t j = 0; j < plan.losses.size(); ++j) {
     const LossPlan& l = plan.losses[j];
-    if (l.choice.kind == LossKind::Custom || l.choice.kind == LossKind::External) continue;
+    if (l.kind == LossKind::Custom || l.kind == LossKind::External) continue;
     const int out = static_cast<int>(j);
     const ValuePlan& v = plan.values[at(l.value)];
     const Index per_sample = l.shape.rows(job.time), columns = l.shape.columns(job.time), size = per_sample * columns;
@@ -181,14 +181,13 @@ double Steps<T>::losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) c
     job.feed->target(out, rows.first, n, w.labels.data() + rows.begin * per_sample, w.y.data() + rows.begin * size, args.labels, args.y);
     args.s = job.feed->weights(out, rows.first, n, w.s.data() + rows.begin * per_sample);
     const double sum = job.feed->sum_of_weights(out);
-    args.scale = sum > 0 ? l.choice.weight / sum : 0;
+    args.scale = sum > 0 ? job.loss_weight(j) / sum : 0;
     args.rows = n * per_sample, args.cols = columns;
-    const LossKernel<T> kernel = l.choice.kind == LossKind::CrossEntropy ? (l.logits ? k.softmax_cross_entropy : k.cross_entropy)
-                                 : l.choice.kind == LossKind::BinaryCrossEntropy
-                                     ? (l.logits ? k.sigmoid_binary_cross_entropy : k.binary_cross_entropy)
-                                     : k.squared_error;
+    const LossKernel<T> kernel = l.kind == LossKind::CrossEntropy         ? (l.logits ? k.softmax_cross_entropy : k.cross_entropy)
+                                 : l.kind == LossKind::BinaryCrossEntropy ? (l.logits ? k.sigmoid_binary_cross_entropy : k.binary_cross_entropy)
+                                                                          : k.squared_error;
     total += args.scale * kernel(args);
-    if (hits) (*hits)[j] += count_hits(args, l.choice.kind, l.logits);
+    if (hits) (*hits)[j] += count_hits(args, l.kind, l.logits);
     if (l.finishes && args.dx) finish(l.value, w, rows.begin, rows.end, per_sample, columns, 0, columns);
   }
   return total;
@@ -199,14 +198,14 @@ double Steps<T>::custom_losses(Workspace<T>& w) const {
   double total = 0;
   for (std::size_t j = 0; j < plan.losses.size(); ++j) {
     const LossPlan& l = plan.losses[j];
-    if (l.choice.kind != LossKind::Custom) continue;
+    if (l.kind != LossKind::Custom) continue;
     const ValuePlan& v = plan.values[at(l.value)];
     const Index size = l.shape.size(job.time), count = job.n * size;
     w.scratch.resize(at(count));
     const T* a = a_of(l.value, w);
-    total += l.choice.weight * job.feed->custom_loss(static_cast<int>(j), job.n, a, w.scratch.data());
+    total += job.loss_weight(j) * job.feed->custom_loss(static_cast<int>(j), job.n, a, w.scratch.data());
     if (v.grad < 0) continue;
-    for (T& d : w.scratch) d *= T(l.choice.weight);
+    for (T& d : w.scratch) d *= T(job.loss_weight(j));
     k.add(w.buffer[at(v.grad)], w.scratch.data(), count, l.dx);
     if (l.finishes) finish(l.value, w, 0, job.n, l.shape.rows(job.time), l.shape.columns(job.time), 0, l.shape.columns(job.time));
   }

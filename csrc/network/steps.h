@@ -37,10 +37,13 @@ struct Job {
   Index n = 0, time = 1;  // samples of the batch
   std::uint64_t seed = 0;
   std::uint32_t step = 0;
+  const LossChoice* losses = nullptr;  // by output, for their weights; null: 1
   Cancel* cancel = nullptr;
   std::vector<Index>* chunks_by_thread = nullptr;
   bool count_hits = false;
   Accum gradients = Accum::Overwrite;  // by layers: whether dW is added to what the block holds
+
+  double loss_weight(std::size_t output) const { return losses ? losses[output].weight : 1; }
 };
 
 // Samples [begin, end) of a workspace, whose first sample is `first` of the batch.

@@ -2,9 +2,11 @@
 // Exceptions of the core and the one macro that raises them. The bindings turn them into Python's exceptions of the same name.
 #pragma once
 #include <cstdint>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace chainrule {
 
@@ -16,6 +18,13 @@ struct ValueError : Error {  // what came does not fit: Python ValueError
 };
 struct StateError : Error {  // not now: Python RuntimeError
   using Error::Error;
+};
+struct OutOfMemory : std::bad_alloc {  // Python MemoryError
+  explicit OutOfMemory(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
 };
 struct Interrupted : Error {  // Ctrl-C or stop(): the step was given up, nothing was changed
   Interrupted() : Error("interrupted") {}

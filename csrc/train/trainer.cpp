@@ -54,7 +54,7 @@ StepReport Trainer<T>::commit(T* slots, Index count, double sum_of_weights) {
 template <class T>
 bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
   Mode mode;
-  mode.losses = spec_.losses;
+  mode.losses = kinds(spec_.losses);
   mode.gradients = mode.training = true;
   weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
@@ -64,6 +64,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   T* g = net_.slots(slots);
   typename Network<T>::Spaces spaces(net_, plan.by_chunks(n, time) ? static_cast<int>(std::min<Index>(slots, num_threads())) : 1, plan);
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
+  job.losses = spec_.losses.data();
   job.chunks_by_thread = chunks;
   Executor<T> executor(plan, job);
   const Totals totals = executor.compute(spaces.list, g, net_.graph.n_parameters);
@@ -176,12 +177,13 @@ void Trainer<T>::apply_gradients() {
 template <class T>
 Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   Mode mode;
-  mode.losses = losses;
+  mode.losses = kinds(losses);
   const Plan& plan = net.plan(mode);
   const Index n = count(data, subset);
   typename Network<T>::Spaces spaces(net, num_threads(), plan);
   const BatchFeed<T> feed = rows_of(data, subset, 0, n);
   Job<T> job = job_for<T>(net, feed, n, data.time, cancel);
+  job.losses = losses.data();
   job.count_hits = true;
   Executor<T> executor(plan, job);
   const Totals totals = executor.compute(spaces.list, nullptr, 0);

@@ -41,7 +41,10 @@ class Optimizer(Spec):
         penalty : L2, L1, ElasticNet or several of them, optional
             Their gradient is added to g before the update.
         """
-        net._step(self, penalty)
+        step = getattr(net, "_step", None)
+        if step is None:
+            raise TypeError(f"[{type(self).__name__}] step: net is {net!r}: expected a Network")
+        step(self, penalty)
 
     def _check(self) -> None:
         if not isinstance(self.alpha, Schedule):
