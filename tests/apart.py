@@ -28,7 +28,9 @@ def run(function: Callable[..., Any], *args: Any, timeout: float = 60, env: Mapp
     A child that hangs is told to write the stack of every thread; whatever it has forked ends with it.
     """
     code = (
-        f"import json, sys; sys.path.append({str(Path(__file__).parent)!r}); import {function.__module__} as m; "
+        # a shell starts background jobs deaf to SIGINT, and that is inherited
+        "import json, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"sys.path.append({str(Path(__file__).parent)!r}); import {function.__module__} as m; "
         f"print('\\n' + json.dumps(m.{function.__name__}(*json.loads(sys.argv[1]))))"
     )
     child = subprocess.Popen(

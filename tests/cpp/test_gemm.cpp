@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The border to the BLAS: every transposition and ragged size against three loops in double, leading dimensions, beta = 0 over NaN, k = 0, sizes the
+// Our own small products and the border to the BLAS: every transposition and ragged size against three loops in double, leading dimensions, beta = 0 over NaN, k = 0, sizes the
 // BLAS cannot count. And the choice of the instruction set.
 #include <cmath>
 #include <cstdint>
@@ -65,6 +65,17 @@ void products(double tol) {
         for (const Index n : {0, 1, 7, 33})
           for (const Index k : {0, 1, 4, 65})
             for (const T beta : {T(0), T(1), T(-0.5)}) product<T>(ta, tb, m, n, k, T(0.75), beta, tol);
+  // every number of rows and columns that our own tiles are cut for, up to AVX-512's 2 x 16 columns; more than one strip deep; the BLAS
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true}) {
+      for (Index m = 1; m <= 14; ++m)
+        for (Index n = 1; n <= 35; ++n)
+          for (const Index k : {1, 5, 37}) product<T>(ta, tb, m, n, k, T(1), T((m + n) % 2), tol);
+      product<T>(ta, tb, 5, 18, 600, T(-1), T(0.5), tol);
+      product<T>(ta, tb, 13, 9, 257, T(2), T(0), tol);
+      product<T>(ta, tb, 1, 300, 1500, T(1), T(1), tol);
+      product<T>(ta, tb, 300, 260, 300, T(1), T(0), tol);
+    }
 }
 
 template <class T>
@@ -74,7 +85,7 @@ void too_large() {
   const auto gemm = chainrule::kernels<T>().gemm;
   CHECK_THROWS(gemm(false, false, large, 1, 1, T(1), &x, 1, &x, 1, T(0), &x, 1), chainrule::ValueError);
   CHECK_THROWS(gemm(false, false, 1, 1, large, T(1), &x, large, &x, 1, T(0), &x, 1), chainrule::ValueError);
-  CHECK_THROWS(gemm(false, false, 1, 1, 1, T(1), &x, 1, &x, large, T(0), &x, 1), chainrule::ValueError);
+  CHECK_THROWS(gemm(false, false, 512, 4096, 512, T(1), &x, 512, &x, large, T(0), &x, 4096), chainrule::ValueError);
 }
 
 }  // namespace

@@ -5,6 +5,11 @@
 
 namespace chainrule::CR_ISA {
 
+// small_gemm.cpp: products that fit the caches; larger ones go on to the BLAS
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
+          Index ldc);
+
 // activation.cpp
 template <class T>
 const ActivationKernel<T>* activation_registry() noexcept;

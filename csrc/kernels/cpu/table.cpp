@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The table of this instruction set. noexcept keeps the exception personality, a weak symbol, out of the object.
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parts.h"
 
 namespace chainrule::CR_ISA {
@@ -13,7 +12,7 @@ Kernels<T> make_table() noexcept {
   k.isa = CR_TEXT(CR_ISA);
   k.activations = activation_registry<T>();
   k.n_activations = activation_count();
-  k.gemm = &blas::gemm;
+  k.gemm = &gemm<T>;
   k.column_sum = &column_sum<T>;
   k.softmax_forward = &softmax_forward<T>;
   k.softmax_backward = &softmax_backward<T>;

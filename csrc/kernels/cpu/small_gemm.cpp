@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+// C = alpha op(A) op(B) + beta C for products that a BLAS call serves badly: it packs both operands whatever their size, and reaches half the core's
+// peak at 32 x 64 x 64. Here a strip of B of two vectors' width is copied (or transposed) into the first-level cache once, and rows of A go over it
+// six at a time: 12 sums in registers, enough to hide the latency of the multiply-adds (4 cycles, 2 a cycle). A is read where it lies.
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/parts.h"
+
+namespace chainrule::CR_ISA {
+
+namespace {
+
+constexpr Index depth = 256;  // of a strip: 16 KB of it at 8 lanes
+template <class T>
+constexpr Index lanes = VectorOf<T>::lanes;
+
+// ---- transposing lanes x lanes in registers ---------------------------------------------------------------------------------------------
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define CR_SHUFFLE 1
+#endif
+#endif
+#if defined(CR_SHUFFLE)
+template <int... I>
+struct Lanes {};
+template <int N, int... I>
+struct Count : Count<N - 1, N - 1, I...> {};
+template <int... I>
+struct Count<0, I...> {
+  using Type = Lanes<I...>;
+};
+// Swaps the off-diagonal blocks of size S between two rows that are S apart.
+template <int S, class V, int... I>
+CR_FN void exchange(V& x, V& y, Lanes<I...>) {
+  constexpr int n = sizeof...(I);
+  const V low = __builtin_shufflevector(x, y, (I & S ? n + I - S : I)...), high = __builtin_shufflevector(x, y, (I & S ? n + I : I + S)...);
+  x = low, y = high;
+}
+template <int S, class V, int N>
+CR_FN void transpose_from(V (&row)[N]) {
+  if constexpr (S < N) {
+    for (int i = 0; i < N; ++i)
+      if (!(i & S)) exchange<S>(row[i], row[i + S], typename Count<N>::Type());
+    transpose_from<2 * S>(row);
+  }
+}
+#endif
+
+// strip (k, width) = B^T, B (columns, k, ldb); missing columns are 0
+template <class T>
+void transpose_strip(T* __restrict strip, const T* b, Index ldb, Index k, Index columns, Index width) {
+  Index p = 0;
+#if defined(CR_SHUFFLE)
+  using Vector = typename VectorOf<T>::Type;
+  for (; p + lanes<T> <= k; p += lanes<T>)
+    for (Index j = 0; j < width; j += lanes<T>) {
+      Vector row[lanes<T>];
+      for (Index i = 0; i < lanes<T>; ++i) row[i] = j + i < columns ? *reinterpret_cast<const Vector*>(b + (j + i) * ldb + p) : Vector{};
+      transpose_from<1>(row);
+      for (Index i = 0; i < lanes<T>; ++i) *reinterpret_cast<Vector*>(strip + (p + i) * width + j) = row[i];
+    }
+#endif
+  for (; p < k; ++p)
+    for (Index j = 0; j < width; ++j) strip[p * width + j] = j < columns ? b[j * ldb + p] : T(0);
+}
+
+// strip (k, width) = B (k, columns, ldb); missing columns are 0
+template <class T, int V>
+void copy_full(T* strip, const T* b, Index ldb, Index k) {
+  using Vector = typename VectorOf<T>::Type;
+  for (Index p = 0; p < k; ++p)
+    for (int v = 0; v < V; ++v)
+      *reinterpret_cast<Vector*>(strip + (p * V + v) * lanes<T>) = *reinterpret_cast<const Vector*>(b + p * ldb + v * lanes<T>);
+}
+template <class T>
+void copy_strip(T* __restrict strip, const T* b, Index ldb, Index k, Index columns, Index width) {
+  if (columns == lanes<T>) return copy_full<T, 1>(strip, b, ldb, k);
+  if (columns == 2 * lanes<T>) return copy_full<T, 2>(strip, b, ldb, k);
+  for (Index p = 0; p < k; ++p)
+    for (Index j = 0; j < width; ++j) strip[p * width + j] = j < columns ? b[p * ldb + j] : T(0);
+}
+
+// ---- M rows of C, V vectors wide ------------------------------------------------------------------------------------------------------------
+template <class T>
+struct Tile {
+  const T* a;
+  Index a_row, a_step;  // op(A)(i, p) = a[i * a_row + p * a_step]; one of the two is 1
+  const T* b;
+  Index ldb, k;
+  T alpha, beta;
+  T* c;
+  Index ldc, first, end;  // columns [first, end) of the tile are stored
+};
+
+template <class T, int M, int V, bool transpose_a>
+void tile(const Tile<T>& t) {
+  using Vector = typename VectorOf<T>::Type;
+  Vector sum[M][V] = {};
+  const T *a = t.a, *b = t.b;
+  const Index lda = transpose_a ? t.a_step : t.a_row;
+  for (Index p = 0; p < t.k; ++p, b += t.ldb) {
+    Vector row[V];
+    for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
+    for (int i = 0; i < M; ++i) {
+      const T x = transpose_a ? a[p * lda + i] : a[i * lda + p];
+      for (int v = 0; v < V; ++v) sum[i][v] += x * row[v];
+    }
+  }
+  if (t.end - t.first == V * lanes<T>) {
+    for (int i = 0; i < M; ++i)
+      for (int v = 0; v < V; ++v) {
+        Vector* c = reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>);
+        *c = t.beta == T(0) ? t.alpha * sum[i][v] : t.alpha * sum[i][v] + t.beta * *c;
+      }
+    return;
+  }
+  T out[M][V * lanes<T>];
+  for (int i = 0; i < M; ++i)
+    for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out[i] + v * lanes<T>) = t.alpha * sum[i][v];
+  for (int i = 0; i < M; ++i)
+    for (Index j = t.first; j < t.end; ++j) t.c[i * t.ldc + j] = t.beta == T(0) ? out[i][j] : out[i][j] + t.beta * t.c[i * t.ldc + j];
+}
+
+template <class T, int V, bool transpose_a>
+void rows(Tile<T> t, Index m) {
+  constexpr Index most = V == 1 ? 8 : 6;
+  for (Index blocks = (m + most - 1) / most; m > 0; --blocks) {
+    const Index n = (m + blocks - 1) / blocks;  // even blocks: no last one of a row or two
+    switch (n) {
+      case 1: tile<T, 1, V, transpose_a>(t); break;
+      case 2: tile<T, 2, V, transpose_a>(t); break;
+      case 3: tile<T, 3, V, transpose_a>(t); break;
+      case 4: tile<T, 4, V, transpose_a>(t); break;
+      case 5: tile<T, 5, V, transpose_a>(t); break;
+      case 6: tile<T, 6, V, transpose_a>(t); break;
+      case 7: tile<T, most == 8 ? 7 : 1, V, transpose_a>(t); break;
+      default: tile<T, most == 8 ? 8 : 1, V, transpose_a>(t); break;
+    }
+    t.a += n * t.a_row, t.c += n * t.ldc, m -= n;
+  }
+}
+
+template <class T>
+void strip_rows(const Tile<T>& t, Index m, Index width, bool transpose_a) {
+  if (width == lanes<T>)
+    transpose_a ? rows<T, 1, true>(t, m) : rows<T, 1, false>(t, m);
+  else
+    transpose_a ? rows<T, 2, true>(t, m) : rows<T, 2, false>(t, m);
+}
+
+// sum[j] = the sum of the lanes of v[j], pairwise: neighbours, then pairs of them, ...
+template <class T, int N>
+CR_FN void sum_lanes(T* sum, typename VectorOf<T>::Type (&v)[N]) {
+#if defined(CR_SHUFFLE)
+  if constexpr (N == lanes<T>) {
+    transpose_from<1>(v);
+    for (int step = 1; step < N; step *= 2)
+      for (int i = 0; i + step < N; i += 2 * step) v[i] += v[i + step];
+    *reinterpret_cast<typename VectorOf<T>::Type*>(sum) = v[0];
+    return;
+  }
+#endif
+  for (int j = 0; j < N; ++j) {
+    T x[lanes<T>];
+    *reinterpret_cast<typename VectorOf<T>::Type*>(x) = v[j];
+    for (Index step = 1; step < lanes<T>; step *= 2)
+      for (Index i = 0; i + step < lanes<T>; i += 2 * step) x[i] += x[i + step];
+    sum[j] = x[0];
+  }
+}
+
+// y_j = alpha sum_p x_p B_jp + beta y_j for N rows of B; y_j at y[j * stride]
+template <class T, int N>
+void dots(const T* x, const T* b, Index ldb, Index k, T alpha, T beta, T* y, Index stride) {
+  using Vector = typename VectorOf<T>::Type;
+  Vector part[N] = {};
+  T sum[N], rest[N] = {};
+  Index p = 0;
+  for (; p + lanes<T> <= k; p += lanes<T>) {
+    const Vector v = *reinterpret_cast<const Vector*>(x + p);
+    for (int j = 0; j < N; ++j) part[j] += v * *reinterpret_cast<const Vector*>(b + j * ldb + p);
+  }
+  for (; p < k; ++p)
+    for (int j = 0; j < N; ++j) rest[j] += x[p] * b[j * ldb + p];
+  sum_lanes<T, N>(sum, part);
+  for (int j = 0; j < N; ++j) {
+    const T s = alpha * (sum[j] + rest[j]);
+    y[j * stride] = beta == T(0) ? s : s + beta * y[j * stride];
+  }
+}
+
+// y = alpha B x + beta y, B (n, k): where the strip's transposing would cost as much as the product
+template <class T>
+void matrix_vector(Index n, Index k, T alpha, const T* b, Index ldb, const T* x, T beta, T* y, Index stride) {
+  constexpr int N = lanes<T> > 8 ? 8 : static_cast<int>(lanes<T>);
+  for (; n >= N; n -= N, b += N * ldb, y += N * stride) dots<T, N>(x, b, ldb, k, alpha, beta, y, stride);
+  for (; n >= 2; n -= 2, b += 2 * ldb, y += 2 * stride) dots<T, 2>(x, b, ldb, k, alpha, beta, y, stride);
+  if (n > 0) dots<T, 1>(x, b, ldb, k, alpha, beta, y, stride);
+}
+
+template <class T>
+void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
+                Index ldc) {
+  if (transpose_b && !transpose_a && m <= 2) {
+    for (Index i = 0; i < m; ++i) matrix_vector(n, k, alpha, b, ldb, a + i * lda, beta, c + i * ldc, Index(1));
+    return;
+  }
+  if (transpose_b && !transpose_a && n <= 3) {
+    for (Index j = 0; j < n; ++j) matrix_vector(m, k, alpha, a, lda, b + j * ldb, beta, c + j, ldc);
+    return;
+  }
+  T strip[depth * 2 * lanes<T>];
+  Tile<T> t{a, transpose_a ? 1 : lda, transpose_a ? lda : 1, nullptr, 0, 0, alpha, beta, nullptr, ldc, 0, 0};
+  for (Index first = 0; first < k; first += depth) {
+    t.k = smaller(depth, k - first);
+    t.a = a + first * t.a_step;
+    for (Index j = 0; j < n; j += 2 * lanes<T>) {
+      const Index columns = smaller(2 * lanes<T>, n - j), width = columns <= lanes<T> ? lanes<T> : 2 * lanes<T>;
+      // The last strip of a ragged n begins earlier and stores what is new alone: full vectors, nothing read beyond a row.
+      const Index back = n >= width ? width - columns : 0;
+      t.c = c + j - back, t.first = back, t.end = back + columns;
+      if (transpose_b) {
+        transpose_strip(strip, b + (j - back) * ldb + first, ldb, t.k, t.end, width);
+        t.b = strip, t.ldb = width;
+      } else if (t.end < width || (m > 12 && t.k > 32)) {  // a strip that is read again and again from rows a power of two apart evicts itself
+        copy_strip(strip, b + first * ldb + j - back, ldb, t.k, t.end, width);
+        t.b = strip, t.ldb = width;
+      } else {
+        t.b = b + first * ldb + j - back, t.ldb = ldb;
+      }
+      strip_rows(t, m, width, transpose_a);
+    }
+    t.beta = 1;
+  }
+}
+
+}  // namespace
+
+// A is read again for every strip of B, so it is to stay in the second-level cache; B and C are passed over once. One or two rows go here whatever
+// the size: a BLAS packs all of B for them.
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
+          Index ldc) {
+  constexpr Index cached = (Index{1} << 18) / static_cast<Index>(sizeof(T));  // 256 KB
+  const bool few = m > 0 && m <= 2 && !transpose_a && n > 0 && k > 0 && n <= INT32_MAX && k <= INT32_MAX;
+  const bool small =
+      m > 0 && n > 0 && k > 0 && m <= cached && n <= cached && k <= cached && m * k <= cached && n * k <= 4 * cached && m * n <= 4 * cached;
+  (few || small ? &small_gemm<T> : static_cast<decltype(&small_gemm<T>)>(&blas::gemm))(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
+                                                                                       c, ldc);
+}
+
+#define CR_DEFINE(T) template void gemm(bool, bool, Index, Index, Index, T, const T*, Index, const T*, Index, T, T*, Index);
+CR_DEFINE(float)
+CR_DEFINE(double)
+
+}  // namespace chainrule::CR_ISA
