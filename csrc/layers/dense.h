@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // z = x W^T + b over the last axis; W (units, n_in), b (units,).
 #pragma once
+#include <algorithm>
+
 #include "layers/activation.h"
 
 namespace chainrule {
@@ -46,12 +48,19 @@ class Dense : public LayerOf<Dense> {
     c.k.gemm(false, false, rows, c.column_end - c.column_begin, units_, T(1), c.dz, units_, c.w + c.column_begin, n_in,
              T(c.dx_accum[0] == Accum::Add), c.dx[0] + c.column_begin, n_in);
   }
-  // forward: z = x W^T + b, so dW[u0:u1] (+)= dz[:, u0:u1]^T x, db[u0:u1] (+)= sum of dz[:, u0:u1] over rows
+  // forward: z = x W^T + b, so dW[u0:u1, i0:i1] = dz[:, u0:u1]^T x[:, i0:i1], db[u0:u1] = sum of dz[:, u0:u1] over rows (with the first column of W)
   template <class T>
   void run_gradient(const Call<T>& c) const {
-    const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), u = c.column_begin, units = c.column_end - u;
-    c.k.gemm(true, false, units, n_in, rows, T(1), c.dz + u, units_, c.x[0], n_in, T(c.dw_accum == Accum::Add), c.dw + u * n_in, n_in);
-    if (bias_) c.k.column_sum(c.dw + units_ * n_in + u, c.dz + u, rows, units, units_, c.dw_accum);
+    const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), i0 = c.in_begin, end = c.column_end;
+    Index u = c.column_begin;
+    c.k.gemm(true, false, end - u, c.in_end - i0, rows, c.dw_scale, c.dz + u, units_, c.x[0] + i0, n_in, c.dw_keep, c.dw + u * n_in + i0, n_in);
+    if (!bias_ || i0 > 0) return;
+    for (T* b = c.dw + units_ * n_in; u < end; u += 256) {
+      const Index n = std::min<Index>(256, end - u);
+      T sum[256];
+      c.k.column_sum(sum, c.dz + u, rows, n, units_, Accum::Overwrite);
+      for (Index j = 0; j < n; ++j) b[u + j] = c.dw_keep == T(0) ? c.dw_scale * sum[j] : c.dw_keep * b[u + j] + c.dw_scale * sum[j];
+    }
   }
 
  private:

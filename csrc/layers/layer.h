@@ -54,8 +54,9 @@ struct Call {
   T* const* dx;           // backward: null where not wanted
   const Accum* dx_accum;  //
   const T* w;             // the layer's parameters, its tensors one after the other
-  T* dw;                  // gradient: as w
-  Accum dw_accum;
+  T* dw;                  // gradient: as w; dw = dw_keep dw + dw_scale dW
+  T dw_scale, dw_keep;
+  Index in_begin, in_end;  // gradient: columns of the input, where the layer says `splits_columns`
   const T* state;
   Key key;  // random numbers of this step and node
 };

@@ -17,9 +17,8 @@ std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 template <class T>
 template <class F>
 void Executor<T>::parallel(Index tasks, double work, F&& f, std::size_t most) const {
-  // Below about 10 us of work a second thread costs more than it brings. The number of threads changes no bit.
   if (job_.chunks_by_thread) most = std::min(most, job_.chunks_by_thread->size());
-  const int threads = work < 4e5 ? 1 : static_cast<int>(std::min(most, at(num_threads())));
+  const int threads = work < two_threads ? 1 : static_cast<int>(std::min(most, at(num_threads())));
   parallel_for(tasks, threads, [&](Index task, int worker) {
     if (job_.cancel && job_.cancel->check(worker)) return;
     if (job_.chunks_by_thread) ++(*job_.chunks_by_thread)[at(worker)];
@@ -71,6 +70,35 @@ bool Executor<T>::forward_chunk(Workspace<T>& w, Rows r, int worker) const {
   return true;
 }
 
+// All of one layer's gradient (later, in a late plan); false, and nothing done, where delta is not finite.
+template <class T>
+bool Executor<T>::whole_gradient(const Step& s, Workspace<T>& w, Rows rows, Into<T> into) const {
+  const Index units = plan_.graph.ops[at(s.op)].shape.columns(job_.time);
+  if (!steps_.finite(s, w, rows, 0, units)) return false;
+  if (!plan_.mode.late) steps_.gradient(s, w, rows, 0, units, 0, s.in_shapes[0].columns(job_.time), into);
+  return true;
+}
+
+template <class T>
+void Executor<T>::late_gradients(Workspace<T>& w, Into<T> into) {
+  const Rows rows{0, job_.n, 0};
+  const bool chunks = plan_.by_chunks(job_.n, job_.time);
+  for (const Step& s : plan_.steps) {
+    if (!s.weights) continue;
+    const Index units = plan_.graph.ops[at(s.op)].shape.columns(job_.time), n_in = s.in_shapes[0].columns(job_.time);
+    if (chunks) {
+      steps_.gradient(s, w, rows, 0, units, 0, n_in, into);
+      continue;
+    }
+    const TileSize size = late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+    const Index down = (units + size.rows - 1) / size.rows, across = (n_in + size.columns - 1) / size.columns;
+    parallel_for(down * across, num_threads(), [&](Index t, int) {  // a commit: nothing stops it
+      const Index u = t / across * size.rows, i = t % across * size.columns;
+      steps_.gradient(s, w, rows, u, std::min(units, u + size.rows), i, std::min(n_in, i + size.columns), into);
+    });
+  }
+}
+
 template <class T>
 Totals Executor<T>::by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Index stride) {
   const Index rows = plan_.chunk_rows(job_.n, job_.time), chunks = (job_.n + rows - 1) / rows,
@@ -93,9 +121,7 @@ Totals Executor<T>::by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Inde
           for (std::size_t i = plan_.steps.size(); ok && i-- > 0;) {
             const Step& s = plan_.steps[i];
             if (!s.grad) continue;
-            if (s.weights)
-              ok = steps_.gradient(s, w, r, 0, plan_.graph.ops[at(s.op)].shape.columns(job_.time), slots + slot * stride,
-                                   c == slot ? s.dw : Accum::Add);
+            if (s.weights) ok = whole_gradient(s, w, r, {slots + slot * stride, T(1), T(c != slot || s.dw == Accum::Add)});
             if (ok) steps_.backward(s, w, r, 0, s.in_shapes.empty() ? 0 : s.in_shapes[0].columns(job_.time));
           }
           if (!ok) finite = false;
@@ -122,10 +148,14 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
     const double work = samples * static_cast<double>(op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape);
     if (s.weights && gradients) {
       std::atomic<bool> ok{true};
+      const Index n_in = s.in_shapes[0].columns(job_.time);
+      const Into<T> into{gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)};
       run(tiles(s, Phase::Gradient, rows.end), work, [&](const Tile& t) {
-        if (!steps_.gradient(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end, gradients,
-                             accum == Accum::Add ? accum : s.dw))
+        const Rows r{t.begin, t.end, rows.first + t.begin};
+        if (!steps_.finite(s, w, r, t.column_begin, t.column_end))
           ok = false;
+        else if (!plan_.mode.late)
+          steps_.gradient(s, w, r, t.column_begin, t.column_end, 0, n_in, into);
       });
       if (!ok) {
         finite = false;
@@ -271,7 +301,7 @@ template <class T>
 void Executor<T>::sample_gradient(Workspace<T>& w, Index sample, T* gradient_out) {
   for (std::size_t i = plan_.steps.size(); i-- > 0;) {
     const Step& s = plan_.steps[i];
-    if (s.weights) steps_.gradient(s, w, {sample, sample + 1, sample}, 0, plan_.graph.ops[at(s.op)].shape.columns(job_.time), gradient_out, s.dw);
+    if (s.weights) whole_gradient(s, w, {sample, sample + 1, sample}, {gradient_out, T(1), T(s.dw == Accum::Add)});
   }
 }
 

@@ -24,6 +24,9 @@ class Executor {
   // `spaces` has at least one workspace a thread (by chunks), or one. Throws Interrupted, or returns finite = false, with nothing promised about the slots.
   Totals compute(std::vector<Workspace<T>*>& spaces, T* slots, Index stride);
 
+  // The commit's half of a late plan, after compute: keep `into` + scale dW, of every layer, in the workspace that compute had. Is not stopped.
+  void late_gradients(Workspace<T>& space, Into<T> into);
+
   // Forward only; output j goes to outputs[j] (n, ...).
   void predict(std::vector<Workspace<T>*>& spaces, T* const* outputs);
 
@@ -41,6 +44,7 @@ class Executor {
   };
 
   bool at_output(const Step& step) const;
+  bool whole_gradient(const Step& step, Workspace<T>& w, Rows rows, Into<T> into) const;
   bool forward_chunk(Workspace<T>& w, Rows rows, int worker) const;  // false: given up
   void forward_layers(Workspace<T>& w, Rows rows);
 

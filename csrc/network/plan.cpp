@@ -96,6 +96,10 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
     steps.push_back(s);
   }
 
+  for (const Op& op : g.ops) rows1_ = std::max(rows1_, op.shape.rows(1));
+  for (const Step& s : steps)
+    work1_ += g.ops[at(s.op)].layer->work(s.in_shapes.data(), g.ops[at(s.op)].shape) * static_cast<double>(g.ops[at(s.op)].shape.rows(1));
+
   plan_backward();
 
   // Memory. Times: inputs 0, forward of step s at s + 1, losses at S + 1, backward of step s at 2 S + 1 - s.
@@ -135,6 +139,11 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
     if (v.grad < 0) continue;
     use(v.grad, v.step < 0 ? end : backward_time(v.step));
   }
+  for (const Step& s : steps)
+    if (p.late && s.weights) {
+      use(values[at(s.value)].grad, end);
+      for (int in : s.in) use(values[at(in)].a, end);
+    }
   if (p.keep)
     for (Buffer& b : buffers) b.last = end;
 }
@@ -219,15 +228,15 @@ std::vector<Index> Plan::layout(Index n, Index time, Index& total) const {
   return offset;
 }
 
-namespace {
-Index rows_per_sample(const Graph& g, Index time) {
+Index Plan::rows_per_sample(Index time) const {
+  if (time == 1 || !symbolic) return rows1_;
   Index most = 1;
-  for (const Op& op : g.ops) most = std::max(most, op.shape.rows(time));
+  for (const Op& op : graph.ops) most = std::max(most, op.shape.rows(time));
   return most;
 }
-}  // namespace
 
 double Plan::work_per_sample(Index time) const {
+  if (time == 1 || !symbolic) return work1_;
   double work = 0;
   for (const Step& s : steps) {
     const Op& op = graph.ops[at(s.op)];
@@ -237,21 +246,38 @@ double Plan::work_per_sample(Index time) const {
 }
 
 bool Plan::by_chunks(Index n, Index time) const {
-  if (whole_batch || mode.keep || rows_per_sample(graph, time) > 2048) return false;
+  if (whole_batch || mode.keep || rows_per_sample(time) > 2048) return false;
   // 131,072 parameters are 512 KB of float32: W, its gradient slot and a chunk's activations still share a second-level cache.
   // Without gradients a wide network goes by chunks too once there are enough of them.
-  return graph.n_parameters <= 131072 || (!mode.gradients && n >= 512 / rows_per_sample(graph, time));
+  return graph.n_parameters <= 131072 || (!mode.gradients && n >= 512 / rows_per_sample(time));
 }
 Index Plan::chunk_rows(Index n, Index time) const {
-  const Index per_sample = rows_per_sample(graph, time);
+  const Index per_sample = rows_per_sample(time);
   if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, 2048 / per_sample);
-  const Index rows = graph.n_parameters > 131072 ? 128 : n <= 128 ? 32 : n <= 8192 ? 64 : 128;
+  const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
+  const Index rows = graph.n_parameters > 131072 ? 128
+                     : n <= 32                   ? (worth_it ? 16 : 32)
+                     : n <= 128                  ? (graph.n_parameters > 32768 ? 64 : 32)
+                     : n <= 8192                 ? 64
+                                                 : 128;
   return std::max<Index>(1, rows / per_sample);
 }
 Index Plan::slots(Index n, Index time) const {
   const Index chunks = (n + chunk_rows(n, time) - 1) / std::max<Index>(1, chunk_rows(n, time));
   const Index most = std::clamp<Index>((Index{1} << 21) / std::max<Index>(1, graph.n_parameters), 8, 64);  // 8 MB of float32
   return std::clamp<Index>(chunks, 1, most);
+}
+
+bool Plan::may_be_late(Index n, Index time) const {
+  if (whole_batch || n > chunk_rows(n, time)) return false;
+  double flop = 0;
+  for (const Step& s : steps) {
+    if (!s.weights) continue;
+    if (s.dw == Accum::Add) return false;
+    const Op& op = graph.ops[at(s.op)];
+    flop += 2 * op.layer->work(s.in_shapes.data(), op.shape) * static_cast<double>(n * op.shape.rows(time));
+  }
+  return flop < 2e10;
 }
 
 }  // namespace chainrule

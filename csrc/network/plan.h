@@ -24,7 +24,8 @@ struct Mode {
   bool keep = false;             // every z, a and delta stays readable to the end
   bool input_gradients = false;  // dL/dx is wanted
   bool parameter_gradients = true;
-  int target = -1;  // compute this value instead of the network's outputs
+  bool late = false;  // dW follows when every delta is known: x and delta of the layers with weights live to the end
+  int target = -1;    // compute this value instead of the network's outputs
 
   bool operator==(const Mode&) const = default;
 };
@@ -67,6 +68,9 @@ struct LossPlan {
   bool finishes = false;
 };
 
+// Multiply-adds from which on a second thread brings more than it costs: about 10 us.
+constexpr double two_threads = 4e5;
+
 class Plan {
  public:
   Plan(const Graph& graph, const Mode& mode);
@@ -90,8 +94,13 @@ class Plan {
   bool by_chunks(Index n, Index time) const;
   Index chunk_rows(Index n, Index time) const;
   Index slots(Index n, Index time) const;
+  // Whether the gradient of n samples may go straight into the velocity (contract 8): one slot, no layer with weights used twice, below 2e10 flop.
+  bool may_be_late(Index n, Index time) const;
 
  private:
+  double work1_ = 0;  // work_per_sample(1)
+  Index rows1_ = 1;   // matrix rows a sample, time 1
+  Index rows_per_sample(Index time) const;
   int new_buffer(const Shape& shape, int first);
   void use(int buffer, int time);
   void plan_backward();

@@ -92,7 +92,10 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
             step.dx.data(),
             nullptr,
             nullptr,
-            step.dw,
+            T(1),
+            T(0),
+            0,
+            0,
             nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
   if (op.index >= 0) {
@@ -145,23 +148,26 @@ void Steps<T>::backward(const Step& step, Workspace<T>& w, Rows rows, Index c0, 
 }
 
 template <class T>
-bool Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, T* dw, Accum accum) const {
+bool Steps<T>::finite(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const {
+  const Op& op = plan.graph.ops[at(step.op)];
+  const Index ld = op.shape.columns(job.time), per_sample = op.shape.rows(job.time), n = (rows.end - rows.begin) * per_sample;
+  const T* dz = w.buffer[at(plan.values[at(step.value)].grad)] + rows.begin * per_sample * ld;
+  if (c1 - c0 == ld) return k.all_finite(dz, n * ld);
+  for (Index i = 0; i < n; ++i)
+    if (!k.all_finite(dz + i * ld + c0, c1 - c0)) return false;
+  return true;
+}
+
+template <class T>
+void Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, Index i0, Index i1, Into<T> into) const {
   Pointers<const T*> x(step.in.size());
   Pointers<T*> dx(step.in.size());
   Call<T> c = call(step, w, rows, x.data(), dx.data());
-  c.column_begin = c0, c.column_end = c1;
   const Op& op = plan.graph.ops[at(step.op)];
-  const Index ld = op.shape.columns(job.time), n_rows = c.n * op.shape.rows(job.time);
-  bool finite = true;  // a delta that is not finite must not reach W
-  if (c1 - c0 == ld)
-    finite = k.all_finite(c.dz, n_rows * ld);
-  else
-    for (Index i = 0; i < n_rows; ++i) finite = k.all_finite(c.dz + i * ld + c0, c1 - c0) && finite;
-  if (!finite) return false;
-  c.dw = dw + plan.graph.parameter_offset[at(op.index)];
-  c.dw_accum = accum;
+  c.column_begin = c0, c.column_end = c1, c.in_begin = i0, c.in_end = i1;
+  c.dw = into.block + plan.graph.parameter_offset[at(op.index)];
+  c.dw_scale = into.scale, c.dw_keep = into.keep;
   op.layer->gradient(c);
-  return true;
 }
 
 template <class T>

@@ -51,6 +51,13 @@ struct Rows {
   Index begin, end, first;
 };
 
+// The block of gradients, and what is done with what it holds.
+template <class T>
+struct Into {
+  T* block;
+  T scale, keep;
+};
+
 template <class T>
 class Steps {
  public:
@@ -59,8 +66,10 @@ class Steps {
   void load_inputs(Workspace<T>& w, Rows rows) const;
   void forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
   void backward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
-  // dW (+)= ...; false, and nothing done, where delta is not finite
-  bool gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, T* dw, Accum accum) const;
+  // Whether delta is finite in these rows and units: one that is not must not reach W.
+  bool finite(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
+  // Units [c0, c1), inputs [i0, i1): into = keep into + scale dW
+  void gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, Index i0, Index i1, Into<T> into) const;
   // g' of the fused activation that made `value`: turns its da into delta
   void finish(int value, Workspace<T>& w, Index begin, Index end, Index rows_per_sample, Index ld, Index c0, Index c1) const;
   // Value of the losses of these rows; writes their derivatives. Adds to *hits by output if it is not null.

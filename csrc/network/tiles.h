@@ -34,4 +34,11 @@ inline TileSize gradient_tiles(Index units, Index n_in, Index rows) {
   return {rows, std::min(u, units)};
 }
 
+// dW straight into the velocity: pieces of it that share the second-level cache with their rows of dz and x, and that our own kernels take
+inline TileSize late_tiles(Index units, Index n_in, Index rows) {
+  TileSize t{std::min<Index>(units, 128), std::min<Index>(n_in, 512)};
+  while (2.0 * static_cast<double>(t.rows) * static_cast<double>(t.columns) * static_cast<double>(rows) > 1e9 && t.rows > 1) t.rows /= 2;
+  return t;
+}
+
 }  // namespace chainrule

@@ -11,6 +11,8 @@ namespace chainrule {
 // lambda of |w|, of 1/2 w^2, and of |w| handled by soft-thresholding after the step.
 struct Lambdas {
   double l1 = 0, l2 = 0, proximal = 0;
+
+  bool operator==(const Lambdas&) const = default;
 };
 
 // A tensor of the parameter block as the optimizer sees it.
@@ -20,6 +22,7 @@ struct Segment {
   std::string layer;          // for messages
 
   Lambdas at(double sum_of_weights) const {
+    if (per_sample == Lambdas{}) return plain;
     return {plain.l1 + per_sample.l1 / sum_of_weights, plain.l2 + per_sample.l2 / sum_of_weights,
             plain.proximal + per_sample.proximal / sum_of_weights};
   }
@@ -38,11 +41,35 @@ struct StepReport {
   const Segment* overflow = nullptr;  // W of this segment is not finite after the step, or its penalty was not before it
 };
 
-// w <- one step from gradients g (slots of `stride`; slot 0 is overwritten if clip_norm is set). m and v as OptimizerSpec::blocks() says, else null.
-// t >= 1 counts this step; alpha is the schedule's value.
+// The pass over the blocks, cut once for a fit: its tasks depend on the tensors and their penalties alone.
 template <class T>
-StepReport update(const OptimizerSpec& o, const std::vector<Segment>& segments, T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha,
-                  Index t, double sum_of_weights);
+class Update {
+ public:
+  Update() = default;
+  Update(const OptimizerSpec& optimizer, std::vector<Segment> segments);
+
+  // w <- one step from gradients g (slots of `stride`; slot 0 is overwritten if clip_norm is set). m and v as OptimizerSpec::blocks() says, else null.
+  // g null: UpdateArgs::g. t >= 1 counts this step; alpha is the schedule's value.
+  StepReport operator()(T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t, double sum_of_weights);
+  // Whether g may be null: SGD whose gradient is used as it comes.
+  bool takes_late_gradients() const;
+
+ private:
+  struct Task {
+    std::size_t segment;  // the first that it touches
+    Index begin, n;       // in the block
+  };
+  const Segment* overflowed(const Task& task, const T* w, const T* v) const;
+
+  OptimizerSpec optimizer_;
+  std::vector<Segment> segments_;
+  std::vector<Task> tasks_;
+  std::vector<double> value_, square_;
+  std::vector<char> finite_;
+  Index parameters_ = 0;
+  bool penalised_ = false, adam_ = false;
+  UpdateKernel<T> kernel_ = nullptr;
+};
 
 // g += l2 w + l1 sign(w); returns sum_j lam_j J_j(W), the proximal ones included in the value only.
 template <class T>

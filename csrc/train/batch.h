@@ -29,8 +29,13 @@ struct Data {
 template <class T>
 class BatchFeed : public Feed<T> {
  public:
-  BatchFeed(const Data<T>& data, const Index* index, Index base, Index n) : data_(data), index_(index), base_(base) {
-    for (const auto& t : data.targets) sum_.push_back(t.weighted ? sum(t, n) : static_cast<double>(n * t.rows_per_sample));
+  BatchFeed(const Data<T>& data, const Index* index, Index base, Index n) : data_(data), sum_(data.targets.size()) { move_to(index, base, n); }
+  void move_to(const Index* index, Index base, Index n) {
+    index_ = index, base_ = base;
+    for (std::size_t j = 0; j < sum_.size(); ++j) {
+      const auto& t = data_.targets[j];
+      sum_[j] = t.weighted ? sum(t, n) : static_cast<double>(n * t.rows_per_sample);
+    }
   }
 
   const T* input(int j, Index first, Index n, T* buffer) const override { return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer); }
@@ -89,8 +94,8 @@ class BatchFeed : public Feed<T> {
   }
 
   const Data<T>& data_;
-  const Index* index_;
-  Index base_;
+  const Index* index_ = nullptr;
+  Index base_ = 0;
   std::vector<double> sum_;
 };
 

@@ -37,39 +37,65 @@ Index count(const Data<T>& data, const std::vector<Index>* subset) {
 }  // namespace
 
 template <class T>
-Trainer<T>::Trainer(Network<T>& network, const FitSpec& spec) : net_(network), spec_(spec), last_loss_(std::numeric_limits<double>::quiet_NaN()) {
+Trainer<T>::Trainer(Network<T>& network, const FitSpec& spec)
+    : net_(network), spec_(spec), last_loss_(std::numeric_limits<double>::quiet_NaN()), update_(spec.optimizer, spec.segments) {
   net_.prepare_training(spec.optimizer);
 }
 
 template <class T>
-StepReport Trainer<T>::commit(T* slots, Index count, double sum_of_weights) {
+double Trainer<T>::alpha() const {
+  return spec_.schedule.alpha(net_.training.step, std::max<Index>(0, net_.training.epoch - 1));
+}
+
+template <class T>
+StepReport Trainer<T>::commit(T* slots, Index count, double alpha, double sum_of_weights) {
   TrainingState<T>& s = net_.training;
-  const double alpha = spec_.schedule.alpha(s.step, std::max<Index>(0, s.epoch - 1));
-  const StepReport report = update(*s.optimizer, spec_.segments, net_.parameters.data(), slots, count, net_.graph.n_parameters,
-                                   s.m.size() ? s.m.data() : nullptr, s.v.size() ? s.v.data() : nullptr, alpha, s.step + 1, sum_of_weights);
+  const StepReport report = update_(net_.parameters.data(), slots, count, net_.graph.n_parameters, s.m.size() ? s.m.data() : nullptr,
+                                    s.v.size() ? s.v.data() : nullptr, alpha, s.step + 1, sum_of_weights);
   ++s.step;
   return report;
 }
 
 template <class T>
-bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
+void Trainer<T>::prepare(Index n, Index time) {
+  Prepared& p = prepared_;
+  if (p.n == n && p.time == time && p.spaces) return;
+  p.spaces.reset();
   Mode mode;
   mode.losses = kinds(spec_.losses);
   mode.gradients = mode.training = true;
+  p.plan = &net_.plan(mode);
+  p.slots = p.plan->by_chunks(n, time) ? p.plan->slots(n, time) : 1;
+  p.late = p.slots == 1 && update_.takes_late_gradients() && p.plan->may_be_late(n, time);
+  if (p.late) {
+    mode.late = true;
+    p.plan = &net_.plan(mode);
+  }
+  p.gradients = p.late ? nullptr : net_.slots(p.slots);
+  p.spaces.emplace(net_, static_cast<int>(std::min<Index>(p.slots, num_threads())), *p.plan);
+  p.n = n, p.time = time;
+}
+
+template <class T>
+bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
   weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
   if (n == 0 || !(weight > 0)) return false;
-  const Plan& plan = net_.plan(mode);
-  const Index slots = plan.by_chunks(n, time) ? plan.slots(n, time) : 1;
-  T* g = net_.slots(slots);
-  typename Network<T>::Spaces spaces(net_, plan.by_chunks(n, time) ? static_cast<int>(std::min<Index>(slots, num_threads())) : 1, plan);
+  prepare(n, time);
+  Prepared& p = prepared_;
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   job.losses = spec_.losses.data();
   job.chunks_by_thread = chunks;
-  Executor<T> executor(plan, job);
-  const Totals totals = executor.compute(spaces.list, g, net_.graph.n_parameters);
+  Executor<T> executor(*p.plan, job);
+  const Totals totals = executor.compute(p.spaces->list, p.gradients, net_.graph.n_parameters);
   if (!totals.finite) diverged(feed, n, time, totals.loss);
-  const StepReport report = commit(g, slots, weight / static_cast<double>(spec_.losses.size()));
+  const double rate = alpha();
+  if (p.late) {
+    const bool momentum = net_.training.v.size() > 0;
+    executor.late_gradients(*p.spaces->list[0],
+                            {momentum ? net_.training.v.data() : net_.parameters.data(), T(-rate), momentum ? T(spec_.optimizer.momentum) : T(1)});
+  }
+  const StepReport report = commit(p.gradients, p.slots, rate, weight / static_cast<double>(spec_.losses.size()));
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
     if (!backup_.empty()) std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
@@ -128,6 +154,11 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
   EpochReport report;
   report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
   double total = 0, weights = 0;
+  BatchFeed<T> feed = rows_of(data, subset, 0, batch);
+  const struct Release {
+    Prepared& p;
+    ~Release() { p.spaces.reset(); }
+  } release{prepared_};
   for (Index first = 0; first < n; first += batch) {
     if (net_.stop.exchange(false)) {
       report.stopped = true;
@@ -135,16 +166,15 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
     }
     const Index m = std::min(batch, n - first);
     double loss = 0, weight = 0;
-    bool done;
     if (shuffle) {
       order.fill(first, m, index.data());
       if (subset)
         for (Index i = 0; i < m; ++i) index[static_cast<std::size_t>(i)] = (*subset)[static_cast<std::size_t>(index[static_cast<std::size_t>(i)])];
-      done = step(BatchFeed<T>(data, index.data(), 0, m), m, data.time, cancel, loss, weight, &report.chunks_by_thread);
+      feed.move_to(index.data(), 0, m);
     } else {
-      done = step(rows_of(data, subset, first, m), m, data.time, cancel, loss, weight, &report.chunks_by_thread);
+      subset ? feed.move_to(subset->data() + first, 0, m) : feed.move_to(nullptr, first, m);
     }
-    if (!done) continue;
+    if (!step(feed, m, data.time, cancel, loss, weight, &report.chunks_by_thread)) continue;
     ++report.steps;
     total += weight * loss;
     weights += weight;
@@ -156,7 +186,9 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
 template <class T>
 bool Trainer<T>::step(const Data<T>& data, Cancel& cancel, double& loss, double& weight) {
   blas_assert_sequential();
-  return step(BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, cancel, loss, weight, nullptr);
+  const bool done = step(BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, cancel, loss, weight, nullptr);
+  prepared_.spaces.reset();
+  return done;
 }
 
 template <class T>
@@ -164,7 +196,7 @@ void Trainer<T>::apply_gradients() {
   if (!kernels<T>().all_finite(net_.gradients(), net_.graph.n_parameters))
     throw Divergence("[step] the gradients are not finite: clear them with net.clear_gradients()", net_.training.epoch, "", last_loss_);
   backup_.assign(net_.parameters.data(), net_.parameters.data() + net_.graph.n_parameters);
-  const StepReport report = commit(net_.gradients(), 1, 1);
+  const StepReport report = commit(net_.gradients(), 1, alpha(), 1);
   if (report.overflow) {
     std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
     const Index epoch = net_.training.epoch;

@@ -50,14 +50,26 @@ class Trainer {
   void apply_gradients();
 
  private:
+  // What a step of n samples needs, looked up once for all steps of that size.
+  struct Prepared {
+    Index n = -1, time = -1, slots = 1;
+    const Plan* plan = nullptr;
+    bool late = false;
+    T* gradients = nullptr;
+    std::optional<typename Network<T>::Spaces> spaces;
+  };
+  void prepare(Index n, Index time);
   bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
-  StepReport commit(T* slots, Index count, double sum_of_weights);
+  StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
+  double alpha() const;
   [[noreturn]] void diverged(const BatchFeed<T>& feed, Index n, Index time, double loss);
 
   Network<T>& net_;
   FitSpec spec_;
   double last_loss_;
   std::vector<T> backup_;
+  Update<T> update_;
+  Prepared prepared_;
 };
 
 struct Evaluation {

@@ -138,10 +138,40 @@ UpdateSums update(const UpdateArgs<T>& q, const Rule rule) {
   return sums;
 }
 
+// The products have written v = mu v - alpha dW: v <- v - alpha (l2 w + l1 sign(w)), w <- w + v
+template <class T>
+UpdateSums finish(const UpdateArgs<T>& q) {
+  const bool penalty = q.l1 != 0 || q.l2 != 0;
+  const T alpha = T(q.alpha);
+  T buffer[run];
+  UpdateSums sums{0, 0, true};
+  BitsOf<T> overflow = 0;
+  for (Index i = 0; i < q.n; i += run) {
+    const Index n = smaller(run, q.n - i);
+    T* __restrict w = q.w + i;
+    T* __restrict v = q.v + i;
+    if (penalty) {
+      sums.sum_abs += static_cast<double>(sum_of(w, n, [](auto x) { return x < 0 ? -x : x; }));
+      sums.sum_square += static_cast<double>(sum_of(w, n, [](auto x) { return x * x; }));
+      for (Index j = 0; j < n; ++j) buffer[j] = T(0);
+      penalise(buffer, buffer, w, n, T(q.l1), T(q.l2));
+      for (Index j = 0; j < n; ++j) v[j] -= alpha * buffer[j];
+    }
+    for (Index j = 0; j < n; ++j) {
+      w[j] += v[j];
+      overflow |= overflow_bit(w[j]);
+    }
+    if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
+  }
+  sums.finite = !(overflow & ~(~BitsOf<T>(0) >> 1));
+  return sums;
+}
+
 }  // namespace
 
 template <class T>
 UpdateSums sgd(const UpdateArgs<T>& q) {
+  if (!q.g) return q.v ? finish(q) : UpdateSums{0, 0, all_finite(q.w, q.n)};
   if (!q.v) return update(q, Sgd<T, Momentum::None>(q));
   return q.nesterov ? update(q, Sgd<T, Momentum::Nesterov>(q)) : update(q, Sgd<T, Momentum::Plain>(q));
 }
