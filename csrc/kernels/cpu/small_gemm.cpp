@@ -10,6 +10,7 @@ namespace chainrule::CR_ISA {
 namespace {
 
 constexpr Index depth = 256;  // of a strip: 16 KB of it at 8 lanes
+constexpr Index block = 48;   // rows of A that are copied at once at full depth
 template <class T>
 constexpr Index lanes = VectorOf<T>::lanes;
 
@@ -94,10 +95,20 @@ struct Tile {
 template <class T, int M, int V, bool transpose_a>
 void tile(const Tile<T>& t) {
   using Vector = typename VectorOf<T>::Type;
-  Vector sum[M][V] = {};
+  Vector sum[M][V];
   const T *a = t.a, *b = t.b;
   const Index lda = transpose_a ? t.a_step : t.a_row;
-  for (Index p = 0; p < t.k; ++p, b += t.ldb) {
+  if (t.beta != T(0))  // C is often a velocity that no cache holds
+    for (int i = 0; i < M; ++i) {
+      __builtin_prefetch(t.c + i * t.ldc, 1);
+      __builtin_prefetch(t.c + i * t.ldc + t.end - 1, 1);
+    }
+  for (int v = 0; v < V; ++v) {  // p = 0, peeled as in dots
+    const Vector row = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
+    for (int i = 0; i < M; ++i) sum[i][v] = a[transpose_a ? i : i * lda] * row;
+  }
+  for (Index p = 1; p < t.k; ++p) {
+    b += t.ldb;
     Vector row[V];
     for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
     for (int i = 0; i < M; ++i) {
@@ -172,20 +183,25 @@ CR_FN void sum_lanes(T* sum, typename VectorOf<T>::Type (&v)[N]) {
 template <class T, int N>
 void dots(const T* x, const T* b, Index ldb, Index k, T alpha, T beta, T* y, Index stride) {
   using Vector = typename VectorOf<T>::Type;
-  Vector part[N] = {};
-  T sum[N], rest[N] = {};
+  T sum[N];
   Index p = 0;
-  for (; p + lanes<T> <= k; p += lanes<T>) {
-    const Vector v = *reinterpret_cast<const Vector*>(x + p);
-    for (int j = 0; j < N; ++j) part[j] += v * *reinterpret_cast<const Vector*>(b + j * ldb + p);
+  if (k >= lanes<T>) {  // the first product is peeled: GCC would zero the sums by rep stos, which takes as long as the products of a small row
+    Vector part[N], v = *reinterpret_cast<const Vector*>(x);
+    for (int j = 0; j < N; ++j) part[j] = v * *reinterpret_cast<const Vector*>(b + j * ldb);
+    for (p = lanes<T>; p + lanes<T> <= k; p += lanes<T>) {
+      v = *reinterpret_cast<const Vector*>(x + p);
+      for (int j = 0; j < N; ++j) part[j] += v * *reinterpret_cast<const Vector*>(b + j * ldb + p);
+    }
+    sum_lanes<T, N>(sum, part);
+  } else {
+    for (int j = 0; j < N; ++j) sum[j] = T(0);
   }
   for (; p < k; ++p)
-    for (int j = 0; j < N; ++j) rest[j] += x[p] * b[j * ldb + p];
-  sum_lanes<T, N>(sum, part);
-  for (int j = 0; j < N; ++j) {
-    const T s = alpha * (sum[j] + rest[j]);
-    y[j * stride] = beta == T(0) ? s : s + beta * y[j * stride];
-  }
+    for (int j = 0; j < N; ++j) sum[j] += x[p] * b[j * ldb + p];
+  if (beta == T(0))
+    for (int j = 0; j < N; ++j) y[j * stride] = alpha * sum[j];
+  else
+    for (int j = 0; j < N; ++j) y[j * stride] = alpha * sum[j] + beta * y[j * stride];
 }
 
 // y = alpha B x + beta y, B (n, k): where the strip's transposing would cost as much as the product
@@ -195,6 +211,22 @@ void matrix_vector(Index n, Index k, T alpha, const T* b, Index ldb, const T* x,
   for (; n >= N; n -= N, b += N * ldb, y += N * stride) dots<T, N>(x, b, ldb, k, alpha, beta, y, stride);
   for (; n >= 2; n -= 2, b += 2 * ldb, y += 2 * stride) dots<T, 2>(x, b, ldb, k, alpha, beta, y, stride);
   if (n > 0) dots<T, 1>(x, b, ldb, k, alpha, beta, y, stride);
+}
+
+// C = alpha a b^T + beta C: the gradient of one sample
+template <class T>
+void outer_product(Index m, Index n, T alpha, const T* a, Index a_row, const T* b, T beta, T* c, Index ldc) {
+  for (Index i = 0; i < m; ++i) {
+    const T x = alpha * a[i * a_row];
+    T* y = c + i * ldc;
+    if (beta == T(0)) {
+      CR_VECTOR_LOOP
+      for (Index j = 0; j < n; ++j) y[j] = x * b[j];
+    } else {
+      CR_VECTOR_LOOP
+      for (Index j = 0; j < n; ++j) y[j] = beta * y[j] + x * b[j];
+    }
+  }
 }
 
 template <class T>
@@ -208,6 +240,7 @@ void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T
     for (Index j = 0; j < n; ++j) matrix_vector(m, k, alpha, a, lda, b + j * ldb, beta, c + j, ldc);
     return;
   }
+  if (k == 1 && !transpose_b) return outer_product(m, n, alpha, a, transpose_a ? Index(1) : lda, b, beta, c, ldc);
   T strip[depth * 2 * lanes<T>];
   Tile<T> t{a, transpose_a ? 1 : lda, transpose_a ? lda : 1, nullptr, 0, 0, alpha, beta, nullptr, ldc, 0, 0};
   for (Index first = 0; first < k; first += depth) {
@@ -233,6 +266,26 @@ void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T
   }
 }
 
+// The same for A^T with rows far apart: steps of a power of two put all of a tile's A into a few sets of the caches, and a page each. A block of A is
+// copied first, 48 rows and more of it, so that copying B's strips again for every block costs a few per cent.
+template <class T>
+void blocked_gemm(bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c, Index ldc) {
+  T copy[depth * block];
+  for (Index first = 0; first < k; first += depth) {
+    const Index d = smaller(depth, k - first), most = depth * block / d / 6 * 6;
+    for (Index i = 0; i < m; i += most) {
+      const Index rows = smaller(most, m - i);
+      for (Index p = 0; p < d; ++p) {
+        const T* from = a + (first + p) * lda + i;
+        T* __restrict to = copy + p * rows;
+        for (Index r = 0; r < rows; ++r) to[r] = from[r];
+      }
+      const T* strip = transpose_b ? b + first : b + first * ldb;
+      small_gemm(true, transpose_b, rows, n, d, alpha, static_cast<const T*>(copy), rows, strip, ldb, first ? T(1) : beta, c + i * ldc, ldc);
+    }
+  }
+}
+
 }  // namespace
 
 // A is read again for every strip of B, so it is to stay in the second-level cache; B and C are passed over once. One or two rows go here whatever
@@ -244,6 +297,8 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha
   const bool few = m > 0 && m <= 2 && !transpose_a && n > 0 && k > 0 && n <= INT32_MAX && k <= INT32_MAX;
   const bool small =
       m > 0 && n > 0 && k > 0 && m <= cached && n <= cached && k <= cached && m * k <= cached && n * k <= 4 * cached && m * n <= 4 * cached;
+  if (small && transpose_a && lda >= 512 && m > 6 && n >= 8 * lanes<T>)
+    return blocked_gemm(transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   (few || small ? &small_gemm<T> : static_cast<decltype(&small_gemm<T>)>(&blas::gemm))(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
                                                                                        c, ldc);
 }
