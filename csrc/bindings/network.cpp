@@ -42,38 +42,6 @@ py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
   return result;
 }
 
-// One input, one output, C-contiguous rows of the network's own dtype: the way without a detour for a single row. None where x is something else.
-template <class T>
-py::object predict_direct(Handle<T>& h, const py::handle& object) {
-  Network<T>& net = *h.net;
-  // subclasses (a masked array) mean more than their numbers: intake.py knows
-  if (!h.direct || Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) return py::none();
-  if (!py::isinstance<py::array_t<T, py::array::c_style>>(object)) return py::none();
-  const auto x = py::reinterpret_borrow<py::array_t<T, py::array::c_style>>(object);
-  if (x.ndim() != 2 || x.shape(1) != h.direct_in || x.shape(0) == 0) return py::none();
-  const Reading reading(net.gate, "predict");
-  const Index rows = x.shape(0);
-  py::array_t<T> out({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(h.direct_out)});
-  Data<T> data;
-  data.rows = rows;
-  Source s;
-  s.name = "X";
-  s.data = reinterpret_cast<const char*>(x.data());
-  s.dtype = std::is_same_v<T, float> ? DType::F32 : DType::F64;
-  s.rows = rows, s.size = h.direct_in, s.row_stride = h.direct_in * static_cast<Index>(sizeof(T));
-  s.shape = {h.direct_in}, s.stride = {static_cast<Index>(sizeof(T))};
-  data.inputs.push_back(std::move(s));
-  T* outputs[] = {out.mutable_data()};
-  Signals signals;
-  if (rows <= 16) {  // microseconds: giving up the GIL and taking it back would cost as much
-    signals.cancel.poll = nullptr;
-    predict(net, data, outputs, signals.cancel);
-  } else {
-    without_gil(signals, [&] { predict(net, data, outputs, signals.cancel); });
-  }
-  return out;
-}
-
 template <class T>
 py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses, const py::object& subset,
                           bool check) {
@@ -184,7 +152,7 @@ void bind(py::module_& m, const char* name) {
     return name ? py::object(py::str(*name)) : py::object(py::none());
   });
   c.def("predict", &predict_arrays<T>, py::arg("inputs"));
-  c.def("predict_direct", &predict_direct<T>, py::arg("x"));
+  c.def_property_readonly("direct", [](const py::object& self) { return direct_predict<T>(self); });
   c.def("evaluate", &evaluate_arrays<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("subset"), py::arg("check"));
   c.def(
       "adapt",

@@ -30,6 +30,19 @@ class Feed {
   virtual double custom_loss(int j, Index n, const T* a, T* da) const { return (void)j, (void)n, (void)a, (void)da, 0; }
 };
 
+// Rows that lie in memory one after the other: one input, no targets.
+template <class T>
+class RowsFeed : public Feed<T> {
+ public:
+  RowsFeed(const T* rows, Index size) : rows_(rows), size_(size) {}
+  const T* input(int, Index first, Index, T*) const override { return rows_ + first * size_; }
+  double sum_of_weights(int) const override { return 0; }
+
+ private:
+  const T* rows_;
+  Index size_;
+};
+
 // Work is given up between two tasks once `flag` is set. The thread that started the work asks `poll` about every 20 ms (Ctrl-C).
 class Cancel {
  public:

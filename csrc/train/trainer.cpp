@@ -229,16 +229,19 @@ Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, cons
 }
 
 template <class T>
-void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target) {
+void predict(Network<T>& net, const Feed<T>& feed, Index rows, Index time, T* const* outputs, Cancel& cancel, int target) {
   Mode mode;
   mode.target = target;
   const Plan& plan = net.plan(mode);
-  const BatchFeed<T> feed(data, nullptr, 0, data.rows);
-  const Index rows = plan.chunk_rows(data.rows, data.time);
-  const bool chunks = plan.by_chunks(data.rows, data.time);
-  typename Network<T>::Spaces spaces(net, chunks ? static_cast<int>(std::clamp<Index>((data.rows + rows - 1) / rows, 1, num_threads())) : 1, plan);
-  Executor<T> executor(plan, job_for<T>(net, feed, data.rows, data.time, cancel));
+  const Index chunk = plan.chunk_rows(rows, time);
+  const bool chunks = plan.by_chunks(rows, time);
+  typename Network<T>::Spaces spaces(net, chunks ? static_cast<int>(std::clamp<Index>((rows + chunk - 1) / chunk, 1, num_threads())) : 1, plan);
+  Executor<T> executor(plan, job_for<T>(net, feed, rows, time, cancel));
   executor.predict(spaces.list, outputs);
+}
+template <class T>
+void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target) {
+  predict(net, BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, outputs, cancel, target);
 }
 
 // Chan, Golub and LeVeque (1983): moments of blocks of rows, merged in order, in double.
@@ -299,6 +302,8 @@ template class Trainer<float>;
 template class Trainer<double>;
 template Evaluation evaluate<float>(Network<float>&, const std::vector<LossChoice>&, const Data<float>&, const std::vector<Index>*, Cancel&);
 template Evaluation evaluate<double>(Network<double>&, const std::vector<LossChoice>&, const Data<double>&, const std::vector<Index>*, Cancel&);
+template void predict<float>(Network<float>&, const Feed<float>&, Index, Index, float* const*, Cancel&, int);
+template void predict<double>(Network<double>&, const Feed<double>&, Index, Index, double* const*, Cancel&, int);
 template void predict<float>(Network<float>&, const Data<float>&, float* const*, Cancel&, int);
 template void predict<double>(Network<double>&, const Data<double>&, double* const*, Cancel&, int);
 template void adapt<float>(Network<float>&, const Data<float>&, const std::vector<Index>*, Cancel&);

@@ -81,6 +81,8 @@ Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, cons
 
 // outputs[j]: (rows, size of output j)
 template <class T>
+void predict(Network<T>& net, const Feed<T>& feed, Index rows, Index time, T* const* outputs, Cancel& cancel, int target = -1);
+template <class T>
 void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target = -1);
 
 // Learns mean and scale of every Standardize layer that has not learned yet, in the order of the network, from the rows of `data` (or `subset`).
