@@ -55,13 +55,13 @@ std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Pha
 
 template <class T>
 bool Executor<T>::forward_chunk(Workspace<T>& w, Rows r, int worker) const {
-  // Then also a chunk is cut, so that no product exceeds 1e9 flop, and looks for Ctrl-C: 128 rows of 1e8 parameters take a second.
-  const bool wide = plan_.graph.n_parameters > 131072;
   for (const Step& s : plan_.steps) {
-    if (!wide) {
-      steps_.forward(s, w, r, 0, plan_.graph.ops[at(s.op)].shape.columns(job_.time));
+    const Op& op = plan_.graph.ops[at(s.op)];
+    if (static_cast<double>(r.end * op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape) < 5e8) {
+      steps_.forward(s, w, r, 0, op.shape.columns(job_.time));
       continue;
     }
+    // More than 1e9 flop: 128 rows of 1e8 parameters take a second, in which Ctrl-C would not be heard.
     for (const Tile& t : tiles(s, Phase::Forward, r.end)) {
       if (job_.cancel && job_.cancel->check(worker)) return false;
       steps_.forward(s, w, {t.begin, t.end, r.first + t.begin}, t.column_begin, t.column_end);

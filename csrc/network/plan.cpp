@@ -255,7 +255,7 @@ Index Plan::chunk_rows(Index n, Index time) const {
   const Index per_sample = rows_per_sample(time);
   if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, 2048 / per_sample);
   const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
-  const Index rows = graph.n_parameters > 131072 ? 128
+  const Index rows = graph.n_parameters > 131072 ? 256
                      : n <= 32                   ? (worth_it ? 16 : 32)
                      : n <= 128                  ? (graph.n_parameters > 32768 ? 64 : 32)
                      : n <= 8192                 ? 64
