@@ -131,6 +131,38 @@ def test_steps(rng: np.random.Generator, case: str, penalty: str, batch: int) ->
     assert_close(net.flat_parameters, expected, 1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("case", ["sgd", "momentum", "nesterov"])
+def test_steps_by_layers(rng: np.random.Generator, case: str, penalty: str) -> None:
+    """A network too wide for chunks. SGD without nesterov multiplies straight into the velocity, or into W, in pieces of 128 x 512."""
+    optimizer, step = CASES[case]
+    given, derivative = PENALTIES[penalty]
+    net = cr.Network([cr.Input(5), cr.Dense(601, "tanh"), cr.Dense(300, "tanh"), cr.Dense(3, "softmax")], dtype="float64")
+    assert net.flat_parameters.size > 131072
+    x, y = problem(rng, 20)
+    mask = weights_only(net)
+    expected = by_hand(net, x, y, 20, 3, step, lambda w: derivative(w, mask))
+    net.fit(x, y, optimizer=optimizer, penalty=given, epochs=3, batch_size=20, shuffle=False)
+    assert_close(net.flat_parameters, expected, 1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("width", [8, 400])
+def test_a_shared_layer_and_a_frozen_one(rng: np.random.Generator, width: int) -> None:
+    """A layer used twice adds its gradients in the buffer; what is frozen gets none, by chunks and by layers."""
+    x = cr.Input(width)
+    shared = cr.Dense(width, "tanh", name="shared")
+    h = cr.Dense(width, "tanh", name="frozen", trainable=False)(shared(shared(x)))
+    net = cr.Network(inputs=x, outputs=cr.Dense(3, "softmax")(h), dtype="float64")
+    X, y = rng.normal(size=(20, width)), rng.integers(0, 3, 20)
+    w, v = net.flat_parameters.copy(), np.zeros(net.flat_parameters.size)
+    moves = np.concatenate([np.full(a.size, float(not name.startswith("frozen"))) for name, a in net.parameters.items()])
+    for _ in range(3):
+        v = 0.9 * v - 0.1 * gradient(net, w, X, y) * moves
+        w = w + v
+    net.fit(X, y, optimizer=cr.SGD(0.1, momentum=0.9), epochs=3, batch_size=None)
+    assert_close(net.flat_parameters, w, 1e-9, atol=1e-11)
+
+
 def test_layers_of_a_penalty(rng: np.random.Generator) -> None:
     """L2(lam, layers=[...]) leaves the others alone; per_sample divides by the batch's rows."""
     x, y = problem(rng)
