@@ -86,11 +86,12 @@ def test_the_first_layer_that_is_not_finite_is_named() -> None:
 
 @pytest.mark.parametrize("way", ["chunks", "layers"])
 def test_a_delta_that_is_not_finite_is_no_step(way: str) -> None:
-    """The loss is finite (x = 0, a[1] = 0), delta[1] = W^T delta[2] is not."""
+    """The loss is finite (x = 0, a[2] = 0), delta[2] = W^T delta[3] is not."""
     x, y = np.zeros((64, 8), dtype=np.float32), np.full((64, 3), -1000.0)
     width = 30 if way == "chunks" else 400
-    net = cr.Network([cr.Input(8), cr.Dense(width), cr.Dense(3)])
-    net.W[1] = 3e38
+    net = cr.Network([cr.Input(8), cr.Dense(width), cr.Dense(width), cr.Dense(3)])
+    assert (net.flat_parameters.size > 131072) == (way == "layers")
+    net.W[2] = 3e38
     kept = net.flat_parameters.copy()
     assert np.isfinite(net.evaluate(x, y)["loss"])
     with pytest.raises(cr.DivergenceError, match="gradient"):

@@ -146,7 +146,7 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
     if (!s.grad) continue;
     const Op& op = plan_.graph.ops[at(s.op)];
     const double work = samples * static_cast<double>(op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape);
-    if (s.weights && gradients) {
+    if (s.weights && (gradients || plan_.mode.late)) {
       std::atomic<bool> ok{true};
       const Index n_in = s.in_shapes[0].columns(job_.time);
       const Into<T> into{gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)};

@@ -63,6 +63,7 @@ StepReport Update<T>::operator()(T* w, T* g, Index slots, Index stride, T* m, T*
   const OptimizerSpec& o = optimizer_;
   const Kernels<T>& k = kernels<T>();
   const Index n = static_cast<Index>(tasks_.size());
+  // With one slot the pass is short; with several each thread has half of them in its own cache.
   const int threads = parameters_ < (slots > 1 ? 4096 : 65536) ? 1 : num_threads();
 
   // clip_norm: g <- g min(1, c / |g|), g being the gradient of the whole objective; its norm needs a pass of its own
