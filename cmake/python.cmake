@@ -16,7 +16,8 @@ separate_arguments(build_flags UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAG
 list(APPEND build_flags ${CHAINRULE_COMPILE_FLAGS})
 list(FILTER build_flags EXCLUDE REGEX "[/\"]")  # -ffile-prefix-map and the like would put the builder's paths into the wheel
 list(JOIN build_flags " " build_flags)
-set_source_files_properties(csrc/bindings/info.cpp csrc/bindings/module.cpp PROPERTIES COMPILE_DEFINITIONS
+# Of the target, not of the two files that read them: a file with definitions of its own stays out of its unit.
+target_compile_definitions(_core PRIVATE
   "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\";CHAINRULE_BUILD_TYPE=\"${CMAKE_BUILD_TYPE}\";CHAINRULE_BUILD_FLAGS=\"${build_flags}\";CHAINRULE_BLAS_NAME=\"${CHAINRULE_BLAS_NAME}\"")
 
 # PyInit__core alone leaves the module: a second pybind11 module or libstdc++ in the process finds nothing of ours to share.

@@ -74,6 +74,7 @@ void products(double tol) {
       product<T>(ta, tb, 5, 18, 600, T(-1), T(0.5), tol);
       product<T>(ta, tb, 13, 9, 257, T(2), T(0), tol);
       product<T>(ta, tb, 1, 300, 1500, T(1), T(1), tol);
+      product<T>(ta, tb, 2, 4100, 19, T(0.5), T(0), tol);
       product<T>(ta, tb, 300, 260, 300, T(1), T(0), tol);
     }
 }

@@ -92,6 +92,16 @@ struct Tile {
   Index ldc, first, end;  // columns [first, end) of the tile are stored
 };
 
+// Columns [first, end) of a tile that lies in `out`
+template <class T>
+__attribute__((noinline)) void store_part(const T* out, Index width, Index m, const Tile<T>& t) {
+  for (Index i = 0; i < m; ++i)
+    for (Index j = t.first; j < t.end; ++j) {
+      T* c = t.c + i * t.ldc + j;
+      *c = t.beta == T(0) ? out[i * width + j] : out[i * width + j] + t.beta * *c;
+    }
+}
+
 template <class T, int M, int V, bool transpose_a>
 void tile(const Tile<T>& t) {
   using Vector = typename VectorOf<T>::Type;
@@ -116,19 +126,31 @@ void tile(const Tile<T>& t) {
       for (int v = 0; v < V; ++v) sum[i][v] += x * row[v];
     }
   }
+  const T alpha = t.alpha, beta = t.beta;
+  // Unrolled by order: left to itself GCC keeps these loops, and therefore puts every sum into memory after each tile.
   if (t.end - t.first == V * lanes<T>) {
-    for (int i = 0; i < M; ++i)
-      for (int v = 0; v < V; ++v) {
-        Vector* c = reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>);
-        *c = t.beta == T(0) ? t.alpha * sum[i][v] : t.alpha * sum[i][v] + t.beta * *c;
-      }
+    if (beta == T(0)) {
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>) = alpha * sum[i][v];
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) {
+          Vector* c = reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>);
+          *c = alpha * sum[i][v] + beta * *c;
+        }
+    }
     return;
   }
-  T out[M][V * lanes<T>];
+  T out[M * V * lanes<T>];
+#pragma GCC unroll 8
   for (int i = 0; i < M; ++i)
-    for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out[i] + v * lanes<T>) = t.alpha * sum[i][v];
-  for (int i = 0; i < M; ++i)
-    for (Index j = t.first; j < t.end; ++j) t.c[i * t.ldc + j] = t.beta == T(0) ? out[i][j] : out[i][j] + t.beta * t.c[i * t.ldc + j];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out + (i * V + v) * lanes<T>) = alpha * sum[i][v];
+  store_part(out, V * lanes<T>, M, t);
 }
 
 template <class T, int V, bool transpose_a>
@@ -213,6 +235,33 @@ void matrix_vector(Index n, Index k, T alpha, const T* b, Index ldb, const T* x,
   if (n > 0) dots<T, 1>(x, b, ldb, k, alpha, beta, y, stride);
 }
 
+// y = alpha x B + beta y, B (k, n): row after row of B as it lies in memory, eight at a time, added to a y that stays in the first-level cache
+template <class T>
+void row_times_matrix(Index n, Index k, T alpha, const T* x, const T* b, Index ldb, T beta, T* y) {
+  for (Index first = 0; first < n; first += 4 * run) {
+    const Index m = smaller(4 * run, n - first);
+    T* __restrict to = y + first;
+    if (beta == T(0))
+      for (Index j = 0; j < m; ++j) to[j] = T(0);
+    else if (beta != T(1))
+      for (Index j = 0; j < m; ++j) to[j] *= beta;
+    Index p = 0;
+    for (; p + 8 <= k; p += 8) {
+      const T* __restrict from = b + p * ldb + first;
+      T s[8];
+      for (int q = 0; q < 8; ++q) s[q] = alpha * x[p + q];
+      for (Index j = 0; j < m; ++j)
+        to[j] += ((s[0] * from[j] + s[1] * from[ldb + j]) + (s[2] * from[2 * ldb + j] + s[3] * from[3 * ldb + j])) +
+                 ((s[4] * from[4 * ldb + j] + s[5] * from[5 * ldb + j]) + (s[6] * from[6 * ldb + j] + s[7] * from[7 * ldb + j]));
+    }
+    for (; p < k; ++p) {
+      const T* __restrict from = b + p * ldb + first;
+      const T s = alpha * x[p];
+      for (Index j = 0; j < m; ++j) to[j] += s * from[j];
+    }
+  }
+}
+
 // C = alpha a b^T + beta C: the gradient of one sample
 template <class T>
 void outer_product(Index m, Index n, T alpha, const T* a, Index a_row, const T* b, T beta, T* c, Index ldc) {
@@ -234,6 +283,10 @@ void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T
                 Index ldc) {
   if (transpose_b && !transpose_a && m <= 2) {
     for (Index i = 0; i < m; ++i) matrix_vector(n, k, alpha, b, ldb, a + i * lda, beta, c + i * ldc, Index(1));
+    return;
+  }
+  if (!transpose_b && !transpose_a && m <= 2) {
+    for (Index i = 0; i < m; ++i) row_times_matrix(n, k, alpha, a + i * lda, b, ldb, beta, c + i * ldc);
     return;
   }
   if (transpose_b && !transpose_a && n <= 3) {
