@@ -109,6 +109,33 @@ def test_ctrl_c(way: str, threads: int) -> None:
     assert measured["steps"] >= 2 or way == "seconds"
 
 
+def interrupted_all_over_a_step() -> list[float]:
+    """Ctrl-C at eight moments of a step whose products of dW are 1.9e10 flop, on one thread: also where the commit would hold them."""
+    cr.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1500, 1024), dtype=np.float32), rng.integers(0, 10, 1500)
+    net = cr.Network([cr.Input(1024), cr.Dense(2048, "relu"), cr.Dense(2048, "relu"), cr.Dense(10, "softmax")])
+    options: dict[str, Any] = {"optimizer": cr.SGD(1e-4, momentum=0.9), "batch_size": None}
+    second = net.fit(X, y, epochs=1, **options).seconds[0]
+    waits = []
+    for k in range(8):
+        sent: list[Signal] = []
+        begin = After(lambda wait, k=k, sent=sent: sent.append(Signal((k + 0.5) / 8 * second)), 1)
+        try:
+            net.fit(X, y, epochs=10**6, callbacks=[begin], **options)
+        except KeyboardInterrupt:
+            waits.append(time.perf_counter() - sent[0].at)
+    return waits
+
+
+def test_ctrl_c_anywhere_in_a_step() -> None:
+    """A commit cannot be stopped, so what it may hold is bounded by what one slow core does in 200 ms."""
+    measured = apart.run(interrupted_all_over_a_step)
+    print("ms:", [round(1e3 * s) for s in measured])
+    assert len(measured) == 8
+    assert max(measured) < BOUND
+
+
 class Mine(Exception):
     """What a handler of one's own raises."""
 

@@ -55,10 +55,9 @@ using LossKernel = double (*)(const LossArgs<T>&);
 // before any: w <- w - decay * w (AdamW: decay = alpha lam). After any: w <- sign(w) max(|w| - threshold, 0) if threshold > 0.
 template <class T>
 struct UpdateArgs {
-  T* w;  // (n,) parameters
-  const T*
-      g;  // (slots, n), slot c at g + c * stride; added in index order. Null, sgd without nesterov and clip alone: v holds mu v - alpha dW already
-          // (mu = 0: w holds w - alpha dW, l1 = l2 = 0); what is left is the penalty, w <- w + v and the sums
+  T* w;        // (n,) parameters
+  const T* g;  // (slots, n), slot c at g + c * stride; added in index order
+               // null (sgd without nesterov and clip): v holds mu v - alpha dW already, or w - alpha dW stands in w if mu = 0 (then l1 = l2 = 0)
   Index slots, stride;
   T* m;  // (n,) first moment (adam); null elsewhere
   T* v;  // (n,) velocity or second moment; null for sgd with mu = 0

@@ -94,7 +94,7 @@ class Plan {
   bool by_chunks(Index n, Index time) const;
   Index chunk_rows(Index n, Index time) const;
   Index slots(Index n, Index time) const;
-  // Whether the gradient of n samples may go straight into the velocity (contract 8): one slot, no layer with weights used twice, below 2e10 flop.
+  // Whether the gradient of n samples may go straight into the velocity (contract 8): one slot, no layer with weights used twice, below 4e9 flop.
   bool may_be_late(Index n, Index time) const;
 
  private:
