@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -24,6 +25,9 @@ constexpr std::size_t mapped_from = std::numeric_limits<std::size_t>::max();
 #else
 constexpr std::size_t mapped_from = std::size_t{1} << 20;
 #endif
+// From this size on in pages of 2 MB, where the system gives them on request: a product's strip of W touches one page a row, more than the TLB holds of
+// 4 KB, and a fault costs 0.25 us (docs/performance.md).
+constexpr std::size_t huge_page = std::size_t{1} << 21, huge_from = 2 * huge_page;
 
 template <class T>
 class Block {
@@ -40,23 +44,25 @@ class Block {
       std::memset(static_cast<void*>(data_), 0, bytes_);
       return;
     }
-    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    data_ = static_cast<T*>(memory);
+    map();
   }
   ~Block() {
     if (!data_) return;
     if (bytes_ < mapped_from)
       ::operator delete(static_cast<void*>(data_), std::align_val_t{block_alignment});
     else
-      munmap(static_cast<void*>(data_), bytes_);
+      munmap(mapping_, bytes_ + spare());
   }
   Block(Block&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        bytes_(std::exchange(other.bytes_, 0)),
+        mapping_(other.mapping_) {}
   Block& operator=(Block&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(bytes_, other.bytes_);
+    std::swap(mapping_, other.mapping_);
     return *this;
   }
 
@@ -68,6 +74,23 @@ class Block {
   T* data_ = nullptr;
   Index size_ = 0;
   std::size_t bytes_ = 0;
+  void* mapping_ = nullptr;  // of `bytes_` and what is spare
+
+  std::size_t spare() const { return bytes_ < huge_from ? 0 : huge_page; }  // address space before the first large page and after the last
+
+  void map() {
+    if (bytes_ > std::numeric_limits<std::size_t>::max() - spare()) throw std::bad_alloc();
+    mapping_ = mmap(nullptr, bytes_ + spare(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping_ == MAP_FAILED) throw std::bad_alloc();
+    char* begin = static_cast<char*>(mapping_);
+#if defined(MADV_HUGEPAGE)
+    if (spare()) {
+      begin += (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
+      madvise(begin, bytes_, MADV_HUGEPAGE);  // refused: small pages serve too
+    }
+#endif
+    data_ = reinterpret_cast<T*>(begin);
+  }
 };
 
 }  // namespace chainrule

@@ -98,7 +98,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   const StepReport report = commit(p.gradients, p.slots, rate, weight / static_cast<double>(spec_.losses.size()));
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
-    if (!backup_.empty()) std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
+    restore();
     const Index epoch = net_.training.epoch;
     net_.reset_training();
     const std::string layer = report.overflow ? report.overflow->layer : "penalty";
@@ -137,8 +137,22 @@ void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double 
 }
 
 template <class T>
+void Trainer<T>::keep() {
+  const Index n = net_.graph.n_parameters, piece = Index{1} << 18;
+  if (backup_.size() != n) backup_ = Block<T>(n);
+  parallel_for((n + piece - 1) / piece, num_threads(), [&](Index i, int) {
+    const Index end = std::min(n, (i + 1) * piece);
+    std::copy(net_.parameters.data() + i * piece, net_.parameters.data() + end, backup_.data() + i * piece);
+  });
+}
+template <class T>
+void Trainer<T>::restore() {
+  std::copy(backup_.data(), backup_.data() + backup_.size(), net_.parameters.data());
+}
+
+template <class T>
 Index Trainer<T>::begin_epoch() {
-  backup_.assign(net_.parameters.data(), net_.parameters.data() + net_.graph.n_parameters);
+  keep();
   return net_.training.epoch++;
 }
 
@@ -195,10 +209,10 @@ template <class T>
 void Trainer<T>::apply_gradients() {
   if (!kernels<T>().all_finite(net_.gradients(), net_.graph.n_parameters))
     throw Divergence("[step] the gradients are not finite: clear them with net.clear_gradients()", net_.training.epoch, "", last_loss_);
-  backup_.assign(net_.parameters.data(), net_.parameters.data() + net_.graph.n_parameters);
+  keep();
   const StepReport report = commit(net_.gradients(), 1, alpha(), 1);
   if (report.overflow) {
-    std::copy(backup_.begin(), backup_.end(), net_.parameters.data());
+    restore();
     const Index epoch = net_.training.epoch;
     net_.reset_training();  // the velocity overflowed too
     throw Divergence(text("[", report.overflow->layer, "] W overflowed: it is as it was before the step"), epoch, report.overflow->layer, last_loss_);

@@ -62,12 +62,14 @@ class Trainer {
   bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
   StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
   double alpha() const;
+  void keep();  // a copy of W, in case it overflows
+  void restore();
   [[noreturn]] void diverged(const BatchFeed<T>& feed, Index n, Index time, double loss);
 
   Network<T>& net_;
   FitSpec spec_;
   double last_loss_;
-  std::vector<T> backup_;
+  Block<T> backup_{0};
   Update<T> update_;
   Prepared prepared_;
 };
