@@ -44,6 +44,24 @@ CR_FN void transpose_from(V (&row)[N]) {
     transpose_from<2 * S>(row);
   }
 }
+// Pairs v[i], v[i + N / 2] become one vector, blocks of S lanes of the one beside those of the other, until one is left; its lanes are folded too.
+template <int S, class V, int N, int... I>
+CR_FN V fold(const V (&v)[N], Lanes<I...> all) {
+  constexpr int n = sizeof...(I);
+  if constexpr (S == 0) {
+    return v[0];
+  } else if constexpr (N == 1) {
+    const V sum[1] = {v[0] + __builtin_shufflevector(v[0], v[0], (I ^ S)...)};
+    return fold<S / 2>(sum, all);
+  } else {
+    V half[N / 2];
+#pragma GCC unroll 16
+    for (int i = 0; i < N / 2; ++i)
+      half[i] = __builtin_shufflevector(v[i], v[i + N / 2], (I & S ? n + I - S : I)...) +
+                __builtin_shufflevector(v[i], v[i + N / 2], (I & S ? n + I : I + S)...);
+    return fold<S / 2>(half, all);
+  }
+}
 #endif
 
 // strip (k, width) = B^T, B (columns, k, ldb); missing columns are 0
@@ -180,46 +198,58 @@ void strip_rows(const Tile<T>& t, Index m, Index width, bool transpose_a) {
     transpose_a ? rows<T, 2, true>(t, m) : rows<T, 2, false>(t, m);
 }
 
-// sum[j] = the sum of the lanes of v[j], pairwise: neighbours, then pairs of them, ...
+// Lane j * lanes / N of the result is the sum of the lanes of v[j]: upper half and lower half of them, of those again, ...
 template <class T, int N>
-CR_FN void sum_lanes(T* sum, typename VectorOf<T>::Type (&v)[N]) {
+CR_FN auto sum_lanes(const typename VectorOf<T>::Type (&v)[N]) {
 #if defined(CR_SHUFFLE)
-  if constexpr (N == lanes<T>) {
-    transpose_from<1>(v);
-    for (int step = 1; step < N; step *= 2)
-      for (int i = 0; i + step < N; i += 2 * step) v[i] += v[i + step];
-    *reinterpret_cast<typename VectorOf<T>::Type*>(sum) = v[0];
-    return;
-  }
-#endif
+  return fold<lanes<T> / 2>(v, typename Count<lanes<T>>::Type());
+#else
+  typename VectorOf<T>::Type sum{};
   for (int j = 0; j < N; ++j) {
-    T x[lanes<T>];
-    *reinterpret_cast<typename VectorOf<T>::Type*>(x) = v[j];
-    for (Index step = 1; step < lanes<T>; step *= 2)
-      for (Index i = 0; i + step < lanes<T>; i += 2 * step) x[i] += x[i + step];
-    sum[j] = x[0];
+    typename VectorOf<T>::Type x = v[j];
+    for (Index half = lanes<T> / 2; half > 0; half /= 2)
+      for (Index i = 0; i < half; ++i) x[i] += x[i + half];
+    sum[j * (lanes<T> / N)] = x[0];
   }
+  return sum;
+#endif
 }
 
-// y_j = alpha sum_p x_p B_jp + beta y_j for N rows of B; y_j at y[j * stride]
+// y_j = alpha sum_p x_p B_jp + beta y_j for N rows of B, N a power of two up to the lanes; y_j at y[j * stride]
 template <class T, int N>
 void dots(const T* x, const T* b, Index ldb, Index k, T alpha, T beta, T* y, Index stride) {
   using Vector = typename VectorOf<T>::Type;
+  static constexpr T first_lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   T sum[N];
-  Index p = 0;
   if (k >= lanes<T>) {  // the first product is peeled: GCC would zero the sums by rep stos, which takes as long as the products of a small row
     Vector part[N], v = *reinterpret_cast<const Vector*>(x);
+#pragma GCC unroll 16
     for (int j = 0; j < N; ++j) part[j] = v * *reinterpret_cast<const Vector*>(b + j * ldb);
-    for (p = lanes<T>; p + lanes<T> <= k; p += lanes<T>) {
+    Index p = lanes<T>;
+    for (; p + lanes<T> <= k; p += lanes<T>) {
       v = *reinterpret_cast<const Vector*>(x + p);
+#pragma GCC unroll 16
       for (int j = 0; j < N; ++j) part[j] += v * *reinterpret_cast<const Vector*>(b + j * ldb + p);
     }
-    sum_lanes<T, N>(sum, part);
+    if (p < k) {  // the last vector begins earlier; what was counted before is masked on both sides, or 0 * inf would add a NaN
+      const auto fresh = *reinterpret_cast<const Vector*>(first_lanes) >= Vector{} + static_cast<T>(lanes<T> - (k - p));
+      v = fresh ? *reinterpret_cast<const Vector*>(x + k - lanes<T>) : Vector{};
+#pragma GCC unroll 16
+      for (int j = 0; j < N; ++j) part[j] += v * (fresh ? *reinterpret_cast<const Vector*>(b + j * ldb + k - lanes<T>) : Vector{});
+    }
+    const Vector total = sum_lanes<T, N>(part);
+    if (N == lanes<T> && stride == 1) {
+      Vector* to = reinterpret_cast<Vector*>(y);
+      *to = beta == T(0) ? alpha * total : alpha * total + beta * *to;
+      return;
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < N; ++j) sum[j] = total[j * (lanes<T> / N)];
   } else {
     for (int j = 0; j < N; ++j) sum[j] = T(0);
+    for (Index p = 0; p < k; ++p)
+      for (int j = 0; j < N; ++j) sum[j] += x[p] * b[j * ldb + p];
   }
-  for (; p < k; ++p)
-    for (int j = 0; j < N; ++j) sum[j] += x[p] * b[j * ldb + p];
   if (beta == T(0))
     for (int j = 0; j < N; ++j) y[j * stride] = alpha * sum[j];
   else
@@ -229,7 +259,7 @@ void dots(const T* x, const T* b, Index ldb, Index k, T alpha, T beta, T* y, Ind
 // y = alpha B x + beta y, B (n, k): where the strip's transposing would cost as much as the product
 template <class T>
 void matrix_vector(Index n, Index k, T alpha, const T* b, Index ldb, const T* x, T beta, T* y, Index stride) {
-  constexpr int N = lanes<T> > 8 ? 8 : static_cast<int>(lanes<T>);
+  constexpr int N = static_cast<int>(lanes<T>);
   for (; n >= N; n -= N, b += N * ldb, y += N * stride) dots<T, N>(x, b, ldb, k, alpha, beta, y, stride);
   for (; n >= 2; n -= 2, b += 2 * ldb, y += 2 * stride) dots<T, 2>(x, b, ldb, k, alpha, beta, y, stride);
   if (n > 0) dots<T, 1>(x, b, ldb, k, alpha, beta, y, stride);
