@@ -60,7 +60,7 @@ void add_all(const std::string& type) {
     measure(prefix + "sigmoid_binary_cross_entropy" + end, n, [=, &k, dx = z]() mutable {
       benchmark::DoNotOptimize(k.sigmoid_binary_cross_entropy({z.data(), dx.data(), Accum::Overwrite, y.data(), nullptr, nullptr, 0.1, rows, cols}));
     });
-    measure(prefix + "column_sum" + end, n, [=, &k, db = z]() mutable { k.column_sum(db.data(), z.data(), rows, cols, cols, Accum::Overwrite); });
+    measure(prefix + "column_sum" + end, n, [=, &k, db = z]() mutable { k.column_sum(db.data(), z.data(), rows, cols, cols, T(1), T(0)); });
   }
   const auto update = [&](const char* name, UpdateKernel<T> kernel, double l2) {
     measure(prefix + name, size, [=, w = z, m = z, v = y]() mutable {

@@ -179,7 +179,7 @@ std::tuple<Array<T>, Array<T>, Array<T>> dense_backward(const Array<T>& dz, cons
     in_blocks(n_out, rows * n_in, [&](Index j, Index count) {
       k.gemm(true, false, count, n_in, rows, T(1), dz_data + j, ld_out, a_data, ld_in, T(0), dw_data + j * n_in, ld_in);
     });
-    k.column_sum(db_data, dz_data, rows, n_out, ld_out, Accum::Overwrite);
+    k.column_sum(db_data, dz_data, rows, n_out, ld_out, T(1), T(0));
   });
   return {dx, dW, db};
 }
@@ -190,7 +190,7 @@ Array<T> column_sum(const Array<T>& dz, const Maybe<T>& into) {
   auto [db, accum] = target("column_sum", into, Dims{m.cols});
   T* out = db.mutable_data();
   const T* in = dz.data();
-  release_if_large(dz.size(), [&, accum = accum] { kernels<T>().column_sum(out, in, m.rows, m.cols, m.cols, accum); });
+  release_if_large(dz.size(), [&, accum = accum] { kernels<T>().column_sum(out, in, m.rows, m.cols, m.cols, T(1), T(accum == Accum::Add)); });
   return db;
 }
 

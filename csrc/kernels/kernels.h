@@ -87,8 +87,8 @@ struct Kernels {
   void (*gemm)(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
                Index ldc);
 
-  // db (cols,) (+)= sum_i dz (rows, cols, ld), added in increasing i
-  void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, Accum accum);
+  // db (cols,) = keep db + scale sum_i dz (rows, cols, ld), added in increasing i
+  void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);
 
   // a_m = exp(z_m - max z) / sum_l exp(z_l - max z), a row at a time; a == z allowed
   void (*softmax_forward)(T* a, const T* z, Index rows, Index cols);

@@ -52,15 +52,9 @@ class Dense : public LayerOf<Dense> {
   template <class T>
   void run_gradient(const Call<T>& c) const {
     const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), i0 = c.in_begin, end = c.column_end;
-    Index u = c.column_begin;
+    const Index u = c.column_begin;
     c.k.gemm(true, false, end - u, c.in_end - i0, rows, c.dw_scale, c.dz + u, units_, c.x[0] + i0, n_in, c.dw_keep, c.dw + u * n_in + i0, n_in);
-    if (!bias_ || i0 > 0) return;
-    for (T* b = c.dw + units_ * n_in; u < end; u += 256) {
-      const Index n = std::min<Index>(256, end - u);
-      T sum[256];
-      c.k.column_sum(sum, c.dz + u, rows, n, units_, Accum::Overwrite);
-      for (Index j = 0; j < n; ++j) b[u + j] = c.dw_keep == T(0) ? c.dw_scale * sum[j] : c.dw_keep * b[u + j] + c.dw_scale * sum[j];
-    }
+    if (bias_ && i0 == 0) c.k.column_sum(c.dw + units_ * n_in + u, c.dz + u, rows, end - u, units_, c.dw_scale, c.dw_keep);
   }
 
  private:

@@ -46,6 +46,11 @@ template <class T>
 CR_FN T from_bits(BitsOf<T> u) {
   return __builtin_bit_cast(T, u);
 }
+// 0 where x is finite (x - x is +0), else the bits of a NaN: collected with `or`, so that a loop that looks for them has no branch
+template <class T>
+CR_FN BitsOf<T> bits_unless_finite(T x) {
+  return to_bits(x - x);
+}
 template <class T>
 CR_FN T infinity() {
   return T(__builtin_inf());

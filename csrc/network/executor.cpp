@@ -19,8 +19,9 @@ template <class F>
 void Executor<T>::parallel(Index tasks, double work, F&& f, std::size_t most) const {
   if (job_.chunks_by_thread) most = std::min(most, job_.chunks_by_thread->size());
   const int threads = work < two_threads ? 1 : static_cast<int>(std::min(most, at(num_threads())));
+  const double each = work / static_cast<double>(tasks);
   parallel_for(tasks, threads, [&](Index task, int worker) {
-    if (job_.cancel && job_.cancel->check(worker)) return;
+    if (job_.cancel && job_.cancel->check(worker, each)) return;
     if (job_.chunks_by_thread) ++(*job_.chunks_by_thread)[at(worker)];
     f(task, worker);
   });
@@ -130,10 +131,10 @@ Totals Executor<T>::by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Inde
       spaces.size());
   Totals totals;
   totals.finite = finite;
-  totals.hits.assign(plan_.losses.size(), 0.0);
+  if (job_.count_hits) totals.hits.assign(plan_.losses.size(), 0.0);
   for (Index c = 0; c < chunks; ++c) {
     totals.loss += part[at(c)];
-    for (std::size_t j = 0; j < totals.hits.size() && job_.count_hits; ++j) totals.hits[j] += hits[at(c)][j];
+    for (std::size_t j = 0; j < totals.hits.size(); ++j) totals.hits[j] += hits[at(c)][j];
   }
   return totals;
 }
@@ -216,10 +217,10 @@ Totals Executor<T>::by_layers(Workspace<T>& w, T* gradients, Index first, Index 
     const Index begin = t * per_task, end = std::min(n, begin + per_task);
     part[at(t)] = steps_.losses(w, {begin, end, first + begin}, job_.count_hits ? &hits[at(t)] : nullptr);
   });
-  totals.hits.assign(plan_.losses.size(), 0.0);
+  if (job_.count_hits) totals.hits.assign(plan_.losses.size(), 0.0);
   for (Index t = 0; t < tasks; ++t) {
     totals.loss += part[at(t)];
-    for (std::size_t j = 0; j < totals.hits.size() && job_.count_hits; ++j) totals.hits[j] += hits[at(t)][j];
+    for (std::size_t j = 0; j < totals.hits.size(); ++j) totals.hits[j] += hits[at(t)][j];
   }
   if (plan_.whole_batch) totals.loss += steps_.custom_losses(w);
   totals.finite = std::isfinite(totals.loss);
@@ -231,7 +232,7 @@ template <class T>
 Totals Executor<T>::compute(std::vector<Workspace<T>*>& spaces, T* slots, Index stride) {
   if (plan_.by_chunks(job_.n, job_.time)) return by_chunks(spaces, slots, stride);
   Totals sum;
-  sum.hits.assign(plan_.losses.size(), 0.0);
+  if (job_.count_hits) sum.hits.assign(plan_.losses.size(), 0.0);
   const Index block = plan_.chunk_rows(job_.n, job_.time);
   for (Index first = 0; first < job_.n && sum.finite; first += block) {
     const Totals t = by_layers(*spaces[0], slots, first, std::min(block, job_.n - first), first ? Accum::Add : job_.gradients);

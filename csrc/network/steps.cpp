@@ -10,6 +10,9 @@ namespace chainrule {
 namespace {
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
+// Elements before sample `begin`; nearly always 0, where the product over the axes need not be taken.
+Index elements(Index begin, const Shape& shape, Index time) { return begin == 0 ? 0 : begin * shape.size(time); }
+
 // Pointers of one call; nearly every layer has one or two inputs.
 template <class P>
 class Pointers {
@@ -70,11 +73,11 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
   const Op& op = plan.graph.ops[at(step.op)];
   const ValuePlan& out = plan.values[at(step.value)];
   for (std::size_t i = 0; i < step.in.size(); ++i) {
-    const Index offset = rows.begin * step.in_shapes[i].size(job.time);
+    const Index offset = elements(rows.begin, step.in_shapes[i], job.time);
     x[i] = a_of(step.in[i], w) + offset;
     if (!step.wants.empty() && step.wants[i]) dx[i] = w.buffer[at(plan.values[at(step.in[i])].grad)] + offset;
   }
-  const Index offset = rows.begin * op.shape.size(job.time);
+  const Index offset = elements(rows.begin, op.shape, job.time);
   Call<T> c{k,
             rows.end - rows.begin,
             rows.first,
@@ -115,7 +118,7 @@ void Steps<T>::forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, I
   op.layer->forward(c);
   if (step.bias < 0 && step.activation == 0) return;
   const ValuePlan& v = plan.values[at(step.value)];
-  const Index ld = op.shape.columns(job.time), offset = rows.begin * op.shape.size(job.time) + c0;
+  const Index ld = op.shape.columns(job.time), offset = elements(rows.begin, op.shape, job.time) + c0;
   k.activations[step.activation].forward(w.buffer[at(v.a)] + offset, w.buffer[at(v.z)] + offset, step.bias < 0 ? nullptr : c.w + step.bias + c0,
                                          c.n * op.shape.rows(job.time), c1 - c0, ld, T(step.parameter));
 }

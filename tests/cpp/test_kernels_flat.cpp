@@ -108,12 +108,12 @@ void test_elementwise(const Kernels<T>& k) {
       const auto at = [](Index j) { return static_cast<std::size_t>(j); };
       const std::vector<T> x = random<T>(rows * ld + 1), x2 = random<T>(n), mean = random<T>(cols), scale = random<T>(cols, 0.5, 2);
       std::vector<T> db = mean, added = mean, y = x2, dx = x2, sum = x2, product = x2, penalty = x2, slots = x;
-      k.column_sum(db.data(), x.data() + 1, rows, cols, ld, Accum::Overwrite);
-      k.column_sum(added.data(), x.data() + 1, rows, cols, ld, Accum::Add);
+      k.column_sum(db.data(), x.data() + 1, rows, cols, ld, T(1), T(0));
+      k.column_sum(added.data(), x.data() + 1, rows, cols, ld, T(-2), T(0.5));
       for (Index j = 0; j < cols; ++j) {
-        T s = 0, t = mean[at(j)];
-        for (Index i = 0; i < rows; ++i) s += x[at(1 + i * ld + j)], t += x[at(1 + i * ld + j)];
-        check(db[at(j)] == s && added[at(j)] == t, "column_sum");
+        T s = 0;
+        for (Index i = 0; i < rows; ++i) s += x[at(1 + i * ld + j)];
+        check(db[at(j)] == s && added[at(j)] == T(0.5) * mean[at(j)] - 2 * s, "column_sum");
       }
       if (rows > 0) k.sum_slots(slots.data() + 1, slots.data() + 1, rows, ld, cols);
       for (Index j = 0; rows > 0 && j < cols; ++j) check(slots[at(1 + j)] == db[at(j)], "sum_slots");

@@ -10,6 +10,7 @@ namespace {
 // a = g(z); a == z allowed. One loop for every way through forward: it is most of what there is to compile.
 template <class G, class T>
 __attribute__((noinline)) void apply(T* a, T* z, Index n, T p) {
+#pragma GCC unroll 4
   CR_VECTOR_LOOP
   for (Index j = 0; j < n; ++j) a[j] = G::g(z[j], p);
 }
@@ -17,10 +18,19 @@ __attribute__((noinline)) void apply(T* a, T* z, Index n, T p) {
 // z (rows, cols) += b (cols,)
 template <class T>
 __attribute__((noinline)) void add_bias(T* z, const T* b, Index rows, Index cols) {
-  for (Index r = 0; r < rows; ++r) {
-    CR_VECTOR_LOOP
-    for (Index j = 0; j < cols; ++j) z[r * cols + j] += b[j];
+  using Vector = typename VectorOf<T>::Type;
+  constexpr Index lanes = VectorOf<T>::lanes;
+  Index j = 0;
+  for (; j + 2 * lanes <= cols; j += 2 * lanes) {
+    const Vector b0 = *reinterpret_cast<const Vector*>(b + j), b1 = *reinterpret_cast<const Vector*>(b + j + lanes);
+#pragma GCC unroll 4
+    for (Index r = 0; r < rows; ++r) {
+      Vector* to = reinterpret_cast<Vector*>(z + r * cols + j);
+      to[0] += b0, to[1] += b1;
+    }
   }
+  for (; j < cols; ++j)
+    for (Index r = 0; r < rows; ++r) z[r * cols + j] += b[j];
 }
 
 // z += b, a = g(z), by runs that stay in the first-level cache. Contiguous rows share a run, so that g sees full vectors: the incomplete last vector

@@ -43,7 +43,7 @@ UpdateSums adam(const UpdateArgs<T>& q);
 
 // reduce.cpp
 template <class T>
-void column_sum(T* db, const T* dz, Index rows, Index cols, Index ld, Accum accum);
+void column_sum(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);
 template <class T>
 void sum_slots(T* g, const T* slots, Index count, Index stride, Index n);
 template <class T>

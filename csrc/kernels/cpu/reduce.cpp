@@ -5,24 +5,33 @@
 
 namespace chainrule::CR_ISA {
 
-// db (cols,) (+)= sum_i dz (rows, cols, ld), each column in increasing i; eight rows at a time, so that db is fetched and stored once for them
+// db (cols,) = keep db + scale sum_i dz (rows, cols, ld), each column in increasing i; eight rows at a time, and 256 columns, whose sums stay in the
+// first-level cache
 template <class T>
-void column_sum(T* db, const T* dz, Index rows, Index cols, Index ld, Accum accum) {
-  T* __restrict s = db;
-  if (accum == Accum::Overwrite)
-    for (Index j = 0; j < cols; ++j) s[j] = 0;
-  Index i = 0;
-  for (; i + 8 <= rows; i += 8) {
-    const T* __restrict x = dz + i * ld;
-    for (Index j = 0; j < cols; ++j) {
-      T t = s[j];
-      for (Index r = 0; r < 8; ++r) t += x[r * ld + j];
-      s[j] = t;
+void column_sum(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep) {
+  for (Index first = 0; first < cols; first += 256) {
+    const Index m = smaller(256, cols - first);
+    T sum[256];
+    T* __restrict s = sum;
+    Index i = rows % 8 ? 1 : 0;
+    for (Index j = 0; j < m; ++j) s[j] = i ? dz[first + j] : T(0);
+    for (; i < rows % 8; ++i) {
+      const T* __restrict x = dz + i * ld + first;
+      for (Index j = 0; j < m; ++j) s[j] += x[j];
     }
-  }
-  for (; i < rows; ++i) {
-    const T* __restrict x = dz + i * ld;
-    for (Index j = 0; j < cols; ++j) s[j] += x[j];
+    for (; i < rows; i += 8) {
+      const T* __restrict x = dz + i * ld + first;
+      for (Index j = 0; j < m; ++j) {
+        T t = s[j];
+        for (Index r = 0; r < 8; ++r) t += x[r * ld + j];
+        s[j] = t;
+      }
+    }
+    T* __restrict y = db + first;
+    if (keep == T(0))
+      for (Index j = 0; j < m; ++j) y[j] = scale * s[j];
+    else
+      for (Index j = 0; j < m; ++j) y[j] = keep * y[j] + scale * s[j];
   }
 }
 
@@ -59,25 +68,22 @@ double sum_abs(const T* x, Index n) {
   return total;
 }
 
-// Adding one to an exponent of all ones (inf, NaN) carries into the sign bit.
 template <class T>
 bool all_finite(const T* x, Index n) {
-  using Bits = BitsOf<T>;
-  constexpr Bits one = Bits(1) << Real<T>::mantissa, exponent = (~Bits(0) >> 1) & ~(one - 1);
   for (Index i = 0; i < n; i += run) {
-    Bits carry = 0;
+    BitsOf<T> bad = 0;
     const Index m = smaller(run, n - i);
-    for (Index j = 0; j < m; ++j) carry |= (to_bits(x[i + j]) & exponent) + one;
-    if (carry & ~(~Bits(0) >> 1)) return false;
+    for (Index j = 0; j < m; ++j) bad |= bits_unless_finite(x[i + j]);
+    if (bad) return false;
   }
   return true;
 }
 
-#define CR_DEFINE(T)                                                  \
-  template void column_sum(T*, const T*, Index, Index, Index, Accum); \
-  template void sum_slots(T*, const T*, Index, Index, Index);         \
-  template double sum_square(const T*, Index);                        \
-  template double sum_abs(const T*, Index);                           \
+#define CR_DEFINE(T)                                                 \
+  template void column_sum(T*, const T*, Index, Index, Index, T, T); \
+  template void sum_slots(T*, const T*, Index, Index, Index);        \
+  template double sum_square(const T*, Index);                       \
+  template double sum_abs(const T*, Index);                          \
   template bool all_finite(const T*, Index);
 CR_DEFINE(float)
 CR_DEFINE(double)

@@ -3,7 +3,7 @@
 // peak at 32 x 64 x 64. Here a strip of B of two vectors' width is copied (or transposed) into the first-level cache once, and rows of A go over it
 // six at a time: 12 sums in registers, enough to hide the latency of the multiply-adds (4 cycles, 2 a cycle). A is read where it lies.
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu/parts.h"
+#include "kernels/cpu/row_products.h"
 
 namespace chainrule::CR_ISA {
 
@@ -11,75 +11,22 @@ namespace {
 
 constexpr Index depth = 256;  // of a strip: 16 KB of it at 8 lanes
 constexpr Index block = 48;   // rows of A that are copied at once at full depth
-template <class T>
-constexpr Index lanes = VectorOf<T>::lanes;
-
-// ---- transposing lanes x lanes in registers ---------------------------------------------------------------------------------------------
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define CR_SHUFFLE 1
-#endif
-#endif
-#if defined(CR_SHUFFLE)
-template <int... I>
-struct Lanes {};
-template <int N, int... I>
-struct Count : Count<N - 1, N - 1, I...> {};
-template <int... I>
-struct Count<0, I...> {
-  using Type = Lanes<I...>;
-};
-// Swaps the off-diagonal blocks of size S between two rows that are S apart.
-template <int S, class V, int... I>
-CR_FN void exchange(V& x, V& y, Lanes<I...>) {
-  constexpr int n = sizeof...(I);
-  const V low = __builtin_shufflevector(x, y, (I & S ? n + I - S : I)...), high = __builtin_shufflevector(x, y, (I & S ? n + I : I + S)...);
-  x = low, y = high;
-}
-template <int S, class V, int N>
-CR_FN void transpose_from(V (&row)[N]) {
-  if constexpr (S < N) {
-    for (int i = 0; i < N; ++i)
-      if (!(i & S)) exchange<S>(row[i], row[i + S], typename Count<N>::Type());
-    transpose_from<2 * S>(row);
-  }
-}
-// Pairs v[i], v[i + N / 2] become one vector, blocks of S lanes of the one beside those of the other, until one is left; its lanes are folded too.
-template <int S, class V, int N, int... I>
-CR_FN V fold(const V (&v)[N], Lanes<I...> all) {
-  constexpr int n = sizeof...(I);
-  if constexpr (S == 0) {
-    return v[0];
-  } else if constexpr (N == 1) {
-    const V sum[1] = {v[0] + __builtin_shufflevector(v[0], v[0], (I ^ S)...)};
-    return fold<S / 2>(sum, all);
-  } else {
-    V half[N / 2];
-#pragma GCC unroll 16
-    for (int i = 0; i < N / 2; ++i)
-      half[i] = __builtin_shufflevector(v[i], v[i + N / 2], (I & S ? n + I - S : I)...) +
-                __builtin_shufflevector(v[i], v[i + N / 2], (I & S ? n + I : I + S)...);
-    return fold<S / 2>(half, all);
-  }
-}
-#endif
 
 // strip (k, width) = B^T, B (columns, k, ldb); missing columns are 0
 template <class T>
 void transpose_strip(T* __restrict strip, const T* b, Index ldb, Index k, Index columns, Index width) {
-  Index p = 0;
+  for (Index j = 0; j < width; j += lanes<T>) {
+    Index p = 0;
 #if defined(CR_SHUFFLE)
-  using Vector = typename VectorOf<T>::Type;
-  for (; p + lanes<T> <= k; p += lanes<T>)
-    for (Index j = 0; j < width; j += lanes<T>) {
-      Vector row[lanes<T>];
-      for (Index i = 0; i < lanes<T>; ++i) row[i] = j + i < columns ? *reinterpret_cast<const Vector*>(b + (j + i) * ldb + p) : Vector{};
-      transpose_from<1>(row);
-      for (Index i = 0; i < lanes<T>; ++i) *reinterpret_cast<Vector*>(strip + (p + i) * width + j) = row[i];
+    if (j + lanes<T> <= columns && k >= lanes<T>) {
+      for (; p + lanes<T> <= k; p += lanes<T>) transpose_block(strip + p * width + j, width, b + j * ldb + p, ldb);
+      if (p < k) transpose_block(strip + (k - lanes<T>)*width + j, width, b + j * ldb + k - lanes<T>, ldb);
+      continue;
     }
 #endif
-  for (; p < k; ++p)
-    for (Index j = 0; j < width; ++j) strip[p * width + j] = j < columns ? b[j * ldb + p] : T(0);
+    for (; p < k; ++p)
+      for (Index i = j; i < j + lanes<T>; ++i) strip[p * width + i] = i < columns ? b[i * ldb + p] : T(0);
+  }
 }
 
 // strip (k, width) = B (k, columns, ldb); missing columns are 0
@@ -107,7 +54,7 @@ struct Tile {
   Index ldb, k;
   T alpha, beta;
   T* c;
-  Index ldc, first, end;  // columns [first, end) of the tile are stored
+  Index ldc, first, end;  // columns [first, end) of the tile are what is new
 };
 
 // Columns [first, end) of a tile that lies in `out`
@@ -135,6 +82,7 @@ void tile(const Tile<T>& t) {
     const Vector row = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
     for (int i = 0; i < M; ++i) sum[i][v] = a[transpose_a ? i : i * lda] * row;
   }
+#pragma GCC unroll 2
   for (Index p = 1; p < t.k; ++p) {
     b += t.ldb;
     Vector row[V];
@@ -146,7 +94,7 @@ void tile(const Tile<T>& t) {
   }
   const T alpha = t.alpha, beta = t.beta;
   // Unrolled by order: left to itself GCC keeps these loops, and therefore puts every sum into memory after each tile.
-  if (t.end - t.first == V * lanes<T>) {
+  if (t.end == V * lanes<T> && (t.first == 0 || beta == T(0))) {  // columns before `first` get what they had: the same sums
     if (beta == T(0)) {
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i)
@@ -198,116 +146,6 @@ void strip_rows(const Tile<T>& t, Index m, Index width, bool transpose_a) {
     transpose_a ? rows<T, 2, true>(t, m) : rows<T, 2, false>(t, m);
 }
 
-// Lane j * lanes / N of the result is the sum of the lanes of v[j]: upper half and lower half of them, of those again, ...
-template <class T, int N>
-CR_FN auto sum_lanes(const typename VectorOf<T>::Type (&v)[N]) {
-#if defined(CR_SHUFFLE)
-  return fold<lanes<T> / 2>(v, typename Count<lanes<T>>::Type());
-#else
-  typename VectorOf<T>::Type sum{};
-  for (int j = 0; j < N; ++j) {
-    typename VectorOf<T>::Type x = v[j];
-    for (Index half = lanes<T> / 2; half > 0; half /= 2)
-      for (Index i = 0; i < half; ++i) x[i] += x[i + half];
-    sum[j * (lanes<T> / N)] = x[0];
-  }
-  return sum;
-#endif
-}
-
-// y_j = alpha sum_p x_p B_jp + beta y_j for N rows of B, N a power of two up to the lanes; y_j at y[j * stride]
-template <class T, int N>
-void dots(const T* x, const T* b, Index ldb, Index k, T alpha, T beta, T* y, Index stride) {
-  using Vector = typename VectorOf<T>::Type;
-  static constexpr T first_lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  T sum[N];
-  if (k >= lanes<T>) {  // the first product is peeled: GCC would zero the sums by rep stos, which takes as long as the products of a small row
-    Vector part[N], v = *reinterpret_cast<const Vector*>(x);
-#pragma GCC unroll 16
-    for (int j = 0; j < N; ++j) part[j] = v * *reinterpret_cast<const Vector*>(b + j * ldb);
-    Index p = lanes<T>;
-    for (; p + lanes<T> <= k; p += lanes<T>) {
-      v = *reinterpret_cast<const Vector*>(x + p);
-#pragma GCC unroll 16
-      for (int j = 0; j < N; ++j) part[j] += v * *reinterpret_cast<const Vector*>(b + j * ldb + p);
-    }
-    if (p < k) {  // the last vector begins earlier; what was counted before is masked on both sides, or 0 * inf would add a NaN
-      const auto fresh = *reinterpret_cast<const Vector*>(first_lanes) >= Vector{} + static_cast<T>(lanes<T> - (k - p));
-      v = fresh ? *reinterpret_cast<const Vector*>(x + k - lanes<T>) : Vector{};
-#pragma GCC unroll 16
-      for (int j = 0; j < N; ++j) part[j] += v * (fresh ? *reinterpret_cast<const Vector*>(b + j * ldb + k - lanes<T>) : Vector{});
-    }
-    const Vector total = sum_lanes<T, N>(part);
-    if (N == lanes<T> && stride == 1) {
-      Vector* to = reinterpret_cast<Vector*>(y);
-      *to = beta == T(0) ? alpha * total : alpha * total + beta * *to;
-      return;
-    }
-#pragma GCC unroll 16
-    for (int j = 0; j < N; ++j) sum[j] = total[j * (lanes<T> / N)];
-  } else {
-    for (int j = 0; j < N; ++j) sum[j] = T(0);
-    for (Index p = 0; p < k; ++p)
-      for (int j = 0; j < N; ++j) sum[j] += x[p] * b[j * ldb + p];
-  }
-  if (beta == T(0))
-    for (int j = 0; j < N; ++j) y[j * stride] = alpha * sum[j];
-  else
-    for (int j = 0; j < N; ++j) y[j * stride] = alpha * sum[j] + beta * y[j * stride];
-}
-
-// y = alpha B x + beta y, B (n, k): where the strip's transposing would cost as much as the product
-template <class T>
-void matrix_vector(Index n, Index k, T alpha, const T* b, Index ldb, const T* x, T beta, T* y, Index stride) {
-  constexpr int N = static_cast<int>(lanes<T>);
-  for (; n >= N; n -= N, b += N * ldb, y += N * stride) dots<T, N>(x, b, ldb, k, alpha, beta, y, stride);
-  for (; n >= 2; n -= 2, b += 2 * ldb, y += 2 * stride) dots<T, 2>(x, b, ldb, k, alpha, beta, y, stride);
-  if (n > 0) dots<T, 1>(x, b, ldb, k, alpha, beta, y, stride);
-}
-
-// y = alpha x B + beta y, B (k, n): row after row of B as it lies in memory, eight at a time, added to a y that stays in the first-level cache
-template <class T>
-void row_times_matrix(Index n, Index k, T alpha, const T* x, const T* b, Index ldb, T beta, T* y) {
-  for (Index first = 0; first < n; first += 4 * run) {
-    const Index m = smaller(4 * run, n - first);
-    T* __restrict to = y + first;
-    if (beta == T(0))
-      for (Index j = 0; j < m; ++j) to[j] = T(0);
-    else if (beta != T(1))
-      for (Index j = 0; j < m; ++j) to[j] *= beta;
-    Index p = 0;
-    for (; p + 8 <= k; p += 8) {
-      const T* __restrict from = b + p * ldb + first;
-      T s[8];
-      for (int q = 0; q < 8; ++q) s[q] = alpha * x[p + q];
-      for (Index j = 0; j < m; ++j)
-        to[j] += ((s[0] * from[j] + s[1] * from[ldb + j]) + (s[2] * from[2 * ldb + j] + s[3] * from[3 * ldb + j])) +
-                 ((s[4] * from[4 * ldb + j] + s[5] * from[5 * ldb + j]) + (s[6] * from[6 * ldb + j] + s[7] * from[7 * ldb + j]));
-    }
-    for (; p < k; ++p) {
-      const T* __restrict from = b + p * ldb + first;
-      const T s = alpha * x[p];
-      for (Index j = 0; j < m; ++j) to[j] += s * from[j];
-    }
-  }
-}
-
-// C = alpha a b^T + beta C: the gradient of one sample
-template <class T>
-void outer_product(Index m, Index n, T alpha, const T* a, Index a_row, const T* b, T beta, T* c, Index ldc) {
-  for (Index i = 0; i < m; ++i) {
-    const T x = alpha * a[i * a_row];
-    T* y = c + i * ldc;
-    if (beta == T(0)) {
-      CR_VECTOR_LOOP
-      for (Index j = 0; j < n; ++j) y[j] = x * b[j];
-    } else {
-      CR_VECTOR_LOOP
-      for (Index j = 0; j < n; ++j) y[j] = beta * y[j] + x * b[j];
-    }
-  }
-}
-
 template <class T>
 void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
                 Index ldc) {
@@ -323,7 +161,10 @@ void small_gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T
     for (Index j = 0; j < n; ++j) matrix_vector(m, k, alpha, a, lda, b + j * ldb, beta, c + j, ldc);
     return;
   }
-  if (k == 1 && !transpose_b) return outer_product(m, n, alpha, a, transpose_a ? Index(1) : lda, b, beta, c, ldc);
+  if (k == 1 && !transpose_b) {
+    (beta == T(0) ? &outer_product<T, false> : &outer_product<T, true>)(m, n, alpha, a, transpose_a ? Index(1) : lda, b, beta, c, ldc);
+    return;
+  }
   T strip[depth * 2 * lanes<T>];
   Tile<T> t{a, transpose_a ? 1 : lda, transpose_a ? lda : 1, nullptr, 0, 0, alpha, beta, nullptr, ldc, 0, 0};
   for (Index first = 0; first < k; first += depth) {

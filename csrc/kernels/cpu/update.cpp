@@ -8,13 +8,6 @@ namespace chainrule::CR_ISA {
 
 namespace {
 
-// Adding one to an exponent of all ones (inf, NaN) carries into the sign bit; collected with `or`, so the loop has no branch.
-template <class T>
-CR_FN BitsOf<T> overflow_bit(T w) {
-  constexpr BitsOf<T> one = BitsOf<T>(1) << Real<T>::mantissa, exponent = (~BitsOf<T>(0) >> 1) & ~(one - 1);
-  return (to_bits(w) & exponent) + one;
-}
-
 // v <- mu v - alpha g;  w <- w + v;  Nesterov: w <- w + mu v - alpha g with the new v;  mu = 0: w <- w - alpha g
 enum class Momentum { None, Plain, Nesterov };
 template <class T, Momentum momentum>
@@ -31,7 +24,7 @@ struct Sgd {
         change = momentum == Momentum::Nesterov ? mu * v[j] - step : v[j];
       }
       w[j] = (w[j] - decay * w[j]) + change;
-      overflow |= overflow_bit(w[j]);
+      overflow |= bits_unless_finite(w[j]);
     }
     return overflow;
   }
@@ -47,7 +40,7 @@ struct RmsProp {
     for (Index j = 0; j < n; ++j) {
       v[j] = rho * v[j] + rest * (g[j] * g[j]);
       w[j] = (w[j] - decay * w[j]) - alpha * g[j] / (square_root(v[j]) + eps);
-      overflow |= overflow_bit(w[j]) | overflow_bit(v[j]);
+      overflow |= bits_unless_finite(w[j]) | bits_unless_finite(v[j]);
     }
     return overflow;
   }
@@ -73,7 +66,7 @@ struct Adam {
       m[j] = mu * m[j] + mu_rest * g[j];
       v[j] = rho * v[j] + rho_rest * (g[j] * g[j]);
       w[j] = (w[j] - decay * w[j]) - alpha * m[j] / (root_scale * square_root(v[j]) + eps);
-      overflow |= overflow_bit(w[j]) | overflow_bit(v[j]);
+      overflow |= bits_unless_finite(w[j]) | bits_unless_finite(v[j]);
     }
     return overflow;
   }
@@ -134,7 +127,7 @@ UpdateSums update(const UpdateArgs<T>& q, const Rule rule) {
     overflow |= rule(w, g, q.m ? q.m + i : nullptr, q.v ? q.v + i : nullptr, n);
     if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
   }
-  sums.finite = !(overflow & ~(~BitsOf<T>(0) >> 1));
+  sums.finite = overflow == 0;
   return sums;
 }
 
@@ -157,13 +150,14 @@ UpdateSums finish(const UpdateArgs<T>& q) {
       penalise(buffer, buffer, w, n, T(q.l1), T(q.l2));
       for (Index j = 0; j < n; ++j) v[j] -= alpha * buffer[j];
     }
+#pragma GCC unroll 4
     for (Index j = 0; j < n; ++j) {
       w[j] += v[j];
-      overflow |= overflow_bit(w[j]);
+      overflow |= bits_unless_finite(w[j]);
     }
     if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
   }
-  sums.finite = !(overflow & ~(~BitsOf<T>(0) >> 1));
+  sums.finite = overflow == 0;
   return sums;
 }
 
