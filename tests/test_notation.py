@@ -235,6 +235,17 @@ def test_sklearn_ridge(rng: np.random.Generator) -> None:
     assert_close(net.b[0], theirs.intercept_, 1e-6)
 
 
+def test_sklearn_poisson_regressor(rng: np.random.Generator) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x = rng.normal(size=(80, 4))
+    y, alpha = rng.poisson(np.exp(0.5 + x @ [0.5, -0.3, 0.0, 0.2])).astype(float), 0.1
+    theirs = linear_model.PoissonRegressor(alpha=alpha, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(x, y)
+    net = minimise(linear(4, 1, "exp"), x, y, cr.L2(alpha))
+    assert_close(net.W[0][0], theirs.coef_, 1e-6, atol=1e-7)
+    assert_close(net.b[0], [theirs.intercept_], 1e-6)
+    assert_close(net.predict(x)[:, 0], theirs.predict(x), 1e-6)
+
+
 def stationary(net: cr.Network, x: Array, y: Array, theta: Array, l1: float, l2: float, tol: float) -> None:
     """theta minimises mean L + l1 sum |w| + l2 / 2 sum w^2: |dL/dw + l2 w| = l1 against w's sign, at most l1 where w = 0, db = 0."""
     _, g = net.loss_and_gradient(x, y, theta, penalty=cr.L2(l2))
