@@ -66,21 +66,31 @@ def ways(epochs: int, rows: int, batch: int) -> dict[str, tuple[list[cr.Layer], 
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains the three and prints their test errors."""
-    parser = argparse.ArgumentParser(description="MNIST three ways.")
+def load(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Training rows in [0, 1] and labels, test rows and labels."""
+    images, labels = read(folder, "train-images-idx3-ubyte"), read(folder, "train-labels-idx1-ubyte")
+    test_images, test_labels = read(folder, "t10k-images-idx3-ubyte"), read(folder, "t10k-labels-idx1-ubyte")
+    X, X_test = (pixels.reshape(len(pixels), -1).astype(np.float32) / 255 for pixels in (images, test_images))
+    return X, labels, X_test, test_labels
+
+
+def arguments_with_folder(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Path]:
+    """What was given, and the folder with the idx files; `--seed` is every example's."""
     parser.add_argument("folder", nargs="?", default=os.environ.get("MNIST"), help="where the idx files are")
-    parser.add_argument("--epochs", type=int, default=20, help="twice as many with dropout (default 20)")
-    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     if given.folder is None:
         parser.error("name the folder with the idx files, or set MNIST to it")
-    folder = Path(given.folder)
-    images, labels = read(folder, "train-images-idx3-ubyte"), read(folder, "train-labels-idx1-ubyte")
-    test_images, test_labels = read(folder, "t10k-images-idx3-ubyte"), read(folder, "t10k-labels-idx1-ubyte")
-    X = images.reshape(len(images), -1).astype(np.float32) / 255
-    X_test = test_images.reshape(len(test_images), -1).astype(np.float32) / 255
+    return given, Path(given.folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains the three and prints their test errors."""
+    parser = argparse.ArgumentParser(description="MNIST three ways.")
+    parser.add_argument("--epochs", type=int, default=20, help="twice as many with dropout (default 20)")
+    parser.add_argument("--batch", type=int, default=128)
+    given, folder = arguments_with_folder(parser, arguments)
+    X, labels, X_test, test_labels = load(folder)
 
     print(f"{'':30}{'test error':>12}{'textbook':>10}{'seconds':>9}")
     for name, (layers, arguments_of_fit, textbook) in ways(given.epochs, len(X), given.batch).items():

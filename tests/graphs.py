@@ -50,7 +50,11 @@ def bound(shape: Sequence[int | None], time: int) -> tuple[int, ...]:
 
 
 def target(loss: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Labels or probabilities, shares or numbers, as the loss takes them."""
+    """Labels or probabilities, shares, counts or numbers, as the loss takes them."""
+    if loss == "poisson":
+        return rng.poisson(2.0, size=shape).astype(float)
+    if isinstance(loss, cr.Quantile):
+        shape = (*shape[:-1], shape[-1] // loss.levels)
     if loss == "cross_entropy":
         return rng.integers(0, shape[-1], shape[:-1]) if shape[0] % 2 else rng.dirichlet(np.ones(shape[-1]), size=shape[:-1])
     if loss == "binary_cross_entropy":
@@ -72,8 +76,9 @@ def one(values: Sequence[Any]) -> Any:
 
 def oracle(net: cr.Network, x: Any, y: Any, losses: Sequence[Any], **options: Any) -> tuple[float, dict[str, Array]]:
     """The reference's objective and gradient; frozen layers have none."""
+    specs = tuple(loss.spec() if isinstance(loss, cr.losses.Loss) else loss for loss in losses)
     value, gradient = reference.network_loss_and_gradient(
-        net.spec, {**net.parameters, **net.state}, tuple(x), tuple(y), tuple(losses), seed=net.seed, **options
+        net.spec, {**net.parameters, **net.state}, tuple(x), tuple(y), specs, seed=net.seed, **options
     )
     for name in gradient:
         if not net.spec["layers"][name.split(".")[0]].get("trainable", True):
@@ -329,6 +334,29 @@ def other_pairs() -> Graph:
     )
 
 
+def regressions() -> Graph:
+    """The losses of regression, each on an output of its own, on what others read, and on sequences; Poisson with exp and without."""
+    x, s = cr.Input(4), cr.Input((None, 3))
+    h = cr.Dense(4, "tanh")(x)
+    rate = cr.Dense(2, "exp")(h)
+    outputs_and_losses: list[tuple[Any, Any]] = [
+        (cr.Dense(3)(h), "absolute_error"),
+        (h, "absolute_error"),
+        (cr.Dense(3)(h), cr.Huber(0.5)),
+        (cr.Dense(6)(h), cr.Quantile((0.1, 0.5, 0.9))),
+        (cr.Dense(1)(h), "quantile"),
+        (rate, "poisson"),
+        (cr.Dense(2, "softplus")(h), "poisson"),
+        (cr.Activation("exp")(cr.Flatten()(h)), "poisson"),
+        (cr.Dense(4, "exp")(rate), "squared_error"),
+        (cr.Dense(4)(s), cr.Quantile((0.25, 0.75))),
+        (cr.Dense(2, "exp")(s), "poisson"),
+        (cr.Activation("exp")(cr.Dense(2)(s)), "huber"),
+    ]
+    outputs, losses = zip(*outputs_and_losses, strict=True)
+    return Graph([x, s], list(outputs), list(losses))
+
+
 def cubes(y: Array, a: Array) -> tuple[float, Array]:
     """A loss of one's own: mean of (a - y)^3."""
     d = np.asarray(a, dtype=np.float64) - y
@@ -346,6 +374,6 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
         several, shared, shared_inputs, frozen, bias_free, powers, concatenate, flatten, symbolic, activations_anywhere, read_outputs, twice,
-        input_as_output, dropout, standardize, softmax_inside, other_pairs, own_loss,
+        input_as_output, dropout, standardize, softmax_inside, other_pairs, regressions, own_loss,
     )
 } | {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}  # fmt: skip

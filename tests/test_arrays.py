@@ -151,7 +151,7 @@ def test_bool_and_one_hot(dtype: str) -> None:
     for y in (one_hot, one_hot.astype(bool), one_hot.astype(">f4"), np.asfortranarray(one_hot)):
         assert_equal(results(dtype, PLAIN, y, None), results(dtype, PLAIN, one_hot.astype(float), None))
     assert_close(network(dtype).gradient(PLAIN, one_hot).flat, network(dtype).gradient(PLAIN, LABELS).flat, 1e-5, atol=1e-6)
-    for units, loss in ((1, "squared_error"), (1, "binary_cross_entropy")):
+    for units, loss in ((1, "squared_error"), (1, "binary_cross_entropy"), (1, "huber"), (2, cr.Quantile((0.1, 0.9)))):
         net = cr.Network([cr.Input(3), cr.Dense(units, "sigmoid")], dtype=dtype)
         y = LABELS > 1
         assert np.array_equal(net.gradient(PLAIN, y, loss=loss).flat, net.gradient(PLAIN, y[:, None].astype("f8"), loss=loss).flat)
@@ -262,12 +262,12 @@ def arrays(draw: st.DrawFn) -> Array:
     return np.broadcast_to(a[:1], a.shape) if view == "broadcast" and a.ndim and len(a) else a
 
 
-losses = st.sampled_from([None, "cross_entropy", "binary_cross_entropy", "squared_error"])
+losses = st.sampled_from([None, *cr.losses.KNOWN, cr.Quantile((0.1, 0.9))])
 
 
 @settings(max_examples=250, derandomize=True, deadline=None, database=None)
 @given(x=arrays(), y=arrays(), s=st.none() | arrays(), loss=losses, wide=st.booleans())
-def test_never_a_crash(x: Array, y: Array, s: Array | None, loss: str | None, wide: bool) -> None:
+def test_never_a_crash(x: Array, y: Array, s: Array | None, loss: Any, wide: bool) -> None:
     """Random arrays: they work, or a ValueError, a TypeError or (numbers too large) a DivergenceError says why. The network stays usable."""
     i = cr.Input((2, 3) if wide else 3)
     net = cr.Network(inputs=i, outputs=cr.Dense(3, "softmax")(cr.Flatten()(cr.Dense(4, "tanh")(i))))

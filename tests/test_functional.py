@@ -89,13 +89,18 @@ def test_activation_sizes(name: str, dtype: Any, rng: np.random.Generator) -> No
 def test_activation_extremes(name: str, dtype: Any) -> None:
     z = np.array([150, -150, 1e4, -1e4, 1e-45, -1e-45, 5e-324, 88, -88, 104, -104, 709, -746, 20, -20, 0], dtype=dtype)
     da = np.ones_like(z)
-    close(call(name)(z), ref.activation_forward(name, z), dtype)
+
+    def limited(value: Any) -> Any:  # exp of it may be more than float32 can hold
+        with np.errstate(over="ignore"):
+            return np.where(np.isinf(value.astype(dtype)), np.copysign(np.inf, value), value)
+
+    close(call(name)(z), limited(ref.activation_forward(name, z)), dtype)
     smooth = np.array([v not in ENTRY[name]["kinks"] for v in z])
     for found, expected in zip(call(name, "_derivatives")(z), ref.activation_derivatives(name, z), strict=True):
-        close(found[smooth], expected[smooth], dtype)
+        close(found[smooth], limited(expected)[smooth], dtype)
     # from a = g(z) the denormals next to a kink are on its other side
     smooth &= np.abs(z) > np.finfo(dtype).tiny
-    close(call(name, "_backward")(da, z)[smooth], ref.activation_backward(name, da, z)[smooth], dtype, 4)
+    close(call(name, "_backward")(da, z)[smooth], limited(ref.activation_backward(name, da, z))[smooth], dtype, 4)
 
 
 @by_dtype

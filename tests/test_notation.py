@@ -78,6 +78,10 @@ LOSSES: dict[str, tuple[str, Callable[[Array, Array], Array]]] = {
     "cross_entropy": ("softmax", lambda y, a: -(y * np.log(a)).sum(1)),
     "binary_cross_entropy": ("sigmoid", lambda y, a: -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(1)),
     "squared_error": ("identity", lambda y, a: 0.5 * ((y - a) ** 2).sum(1)),
+    "absolute_error": ("identity", lambda y, a: np.abs(y - a).sum(1)),
+    "huber": ("identity", lambda y, a: np.where(np.abs(y - a) <= 1, (y - a) ** 2 / 2, np.abs(y - a) - 0.5).sum(1)),
+    "quantile": ("identity", lambda y, a: (np.abs(y - a) / 2).sum(1)),
+    "poisson": ("exp", lambda y, a: (a - y + y * np.log(y / a)).sum(1)),
 }
 
 
@@ -89,8 +93,22 @@ def test_losses_in_full(name: str, rng: np.random.Generator) -> None:
     y /= y.sum(1, keepdims=True)
     s = rng.uniform(size=9)
     expected = formula(y, net.predict(x))
-    assert_close(net.evaluate(x, y)["loss"], expected.mean(), 1e-12)
-    assert_close(net.evaluate(x, y, sample_weight=s)["loss"], (s * expected).sum() / s.sum(), 1e-12)
+    assert_close(net.evaluate(x, y, loss=name)["loss"], expected.mean(), 1e-12)
+    assert_close(net.evaluate(x, y, loss=name, sample_weight=s)["loss"], (s * expected).sum() / s.sum(), 1e-12)
+    if name not in ("absolute_error", "huber", "quantile"):  # the canonical ones follow from the activation
+        assert_close(net.evaluate(x, y)["loss"], expected.mean(), 1e-12)
+    assert set(LOSSES) == set(cr.losses.KNOWN)
+    assert f"| `{name}` | " in NOTATION.read_text(encoding="utf-8")
+
+
+def test_quantiles_of_several_targets(rng: np.random.Generator) -> None:
+    """The levels fastest: column m len(q) + l of the output is the q_l-quantile of y_m, and the minimum is the data's own."""
+    q, n = (0.1, 0.5, 0.9), 2001
+    x, y = np.zeros((n, 1)), rng.normal(size=(n, 2)) * (1.0, 5.0) + (0.0, 20.0)
+    net = linear(1, 6, "identity")
+    net.fit(x, y, loss=cr.Quantile(q), optimizer=cr.Adam(cr.schedules.Step(0.5, 100, 0.5)), batch_size=None, epochs=1500)
+    shares = (y[:, :, None] < net.predict(x).reshape(n, 2, 3)).mean(axis=0)
+    assert_close(shares, np.array([q, q]), 0.0, atol=0.004)
 
 
 PENALTIES: list[tuple[Any, Callable[[Array], float]]] = [
@@ -215,6 +233,17 @@ def test_sklearn_ridge(rng: np.random.Generator) -> None:
     net = minimise(linear(4, 2, "identity"), x, y, cr.L2(alpha / len(x)))
     assert_close(net.W[0], theirs.coef_, 1e-6, atol=1e-7)
     assert_close(net.b[0], theirs.intercept_, 1e-6)
+
+
+def test_sklearn_poisson_regressor(rng: np.random.Generator) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x = rng.normal(size=(80, 4))
+    y, alpha = rng.poisson(np.exp(0.5 + x @ [0.5, -0.3, 0.0, 0.2])).astype(float), 0.1
+    theirs = linear_model.PoissonRegressor(alpha=alpha, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(x, y)
+    net = minimise(linear(4, 1, "exp"), x, y, cr.L2(alpha))
+    assert_close(net.W[0][0], theirs.coef_, 1e-6, atol=1e-7)
+    assert_close(net.b[0], [theirs.intercept_], 1e-6)
+    assert_close(net.predict(x)[:, 0], theirs.predict(x), 1e-6)
 
 
 def stationary(net: cr.Network, x: Array, y: Array, theta: Array, l1: float, l2: float, tol: float) -> None:

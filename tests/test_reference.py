@@ -82,6 +82,7 @@ def test_activation_derivatives(name: str) -> None:
         ("gelu", 1.0, 0.8413447460685429),
         ("gelu_tanh", 1.0, 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * 1.044715))),
         ("silu", math.log(3.0), 0.75 * math.log(3.0)),
+        ("exp", math.log(3.0), 3.0),
         ("identity", -2.5, -2.5),
     ],
 )
@@ -95,7 +96,7 @@ def test_activation_extremes(name: str) -> None:
     for values in (ref.activation_forward(name, z), *ref.activation_derivatives(name, z)):
         assert np.isnan(values[0]), name
         assert not np.isnan(values[1:]).any(), name
-        assert np.isfinite(values[3:]).all(), name
+        assert np.isfinite(values[4 if name == "exp" else 3 :]).all(), name  # exp 1e4 is no float64
 
 
 def test_softmax() -> None:
@@ -115,15 +116,15 @@ def test_softmax_backward(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("labels", [False, True])
-@pytest.mark.parametrize("name", list(ref.LOSSES))
-def test_loss_gradient(name: str, labels: bool, rng: np.random.Generator) -> None:
-    x = rng.uniform(0.1, 0.9, size=(4, 2, 3))
+@pytest.mark.parametrize(("name", "parameters"), [*((name, {}) for name in ref.LOSSES), ("huber", {"delta": 0.3}), ("quantile", {"q": (0.1, 0.8)})])
+def test_loss_gradient(name: str, parameters: dict[str, Any], labels: bool, rng: np.random.Generator) -> None:
+    x = rng.uniform(0.1, 0.9, size=(4, 2, 3 * len(parameters.get("q", (0.5,)))))
     y = rng.integers(0, 3, size=(4, 2)) if labels else rng.dirichlet(np.ones(3), size=(4, 2))
     s = np.array([1.0, 0.0, 2.5, 0.5])
-    value, dx = ref.LOSSES[name](x, y, s, 0.7)
-    assert_close(dx, central_difference(lambda v: 0.7 * ref.LOSSES[name](v, y, s)[0], x), 1e-8, atol=1e-9)
+    value, dx = ref.LOSSES[name](x, y, s, 0.7, **parameters)
+    assert_close(dx, central_difference(lambda v: 0.7 * ref.LOSSES[name](v, y, s, **parameters)[0], x), 1e-8, atol=1e-9)
     assert not dx[1].any()
-    rows = [ref.LOSSES[name](x[i : i + 1, j : j + 1], y[i : i + 1, j : j + 1])[0] for i in range(4) for j in range(2)]
+    rows = [ref.LOSSES[name](x[i : i + 1, j : j + 1], y[i : i + 1, j : j + 1], **parameters)[0] for i in range(4) for j in range(2)]
     assert_close(value, np.dot(np.repeat(s, 2), rows), 1e-14)
 
 
@@ -146,6 +147,24 @@ def test_losses_by_hand() -> None:
     value, da = ref.squared_error([[3.0, 1.0]], [[1.0, 0.0]])
     assert_close(value, 2.5, 0.0)
     assert_close(da, np.array([[2.0, 1.0]]), 0.0)
+    value, da = ref.absolute_error([[3.0, 1.0, 2.0]], [[1.0, 1.0, 3.0]])
+    assert_close(value, 3.0, 0.0)
+    assert_close(da, np.array([[1.0, 0.0, -1.0]]), 0.0)
+    # |d| = 2 and 1/2 at delta 1: 1 (2 - 1/2) + 1/8
+    value, da = ref.huber([[3.0, 1.0]], [[1.0, 1.5]])
+    assert_close(value, 1.625, 0.0)
+    assert_close(da, np.array([[1.0, -0.5]]), 0.0)
+    # y = (1, 2), levels 1/4 and 3/4: d = (1, -1, 2, 0): 1/4 + 1/4 + 1/2
+    value, da = ref.quantile([[0.0, 2.0, 0.0, 2.0]], [[1.0, 2.0]], q=(0.25, 0.75))
+    assert_close(value, 1.0, 0.0)
+    assert_close(da, np.array([[-0.25, 0.25, -0.25, 0.0]]), 0.0)
+    # a = 2, y = 1: 2 - 1 + log(1/2); a = 3, y = 0: 3
+    value, da = ref.poisson([[2.0, 3.0]], [[1.0, 0.0]])
+    assert_close(value, 4.0 - math.log(2.0), 1e-15)
+    assert_close(da, np.array([[0.5, 1.0]]), 0.0)
+    value, dz = ref.exp_poisson(np.log([[2.0, 3.0]]), [[1.0, 0.0]])
+    assert_close(value, 4.0 - math.log(2.0), 1e-15)
+    assert_close(dz, np.array([[1.0, 3.0]]), 1e-15)
 
 
 def test_losses_extremes() -> None:

@@ -78,6 +78,7 @@ def test_network_by_hand() -> None:
         ("cross_entropy", "softmax"),
         ("binary_cross_entropy", "sigmoid"),
         ("squared_error", "identity"),
+        ("poisson", "exp"),
         ("squared_error", "softmax"),
     ],
 )

@@ -28,6 +28,11 @@ EXAMPLES: list[Any] = [
     cr.CrossEntropy(),
     cr.BinaryCrossEntropy(),
     cr.SquaredError(),
+    cr.AbsoluteError(),
+    cr.Huber(delta=2),
+    cr.Quantile(),
+    cr.Quantile(q=[0.1, np.float32(0.5), 0.9]),
+    cr.Poisson(),
 ]
 MODULES = {optim.Optimizer: optim, penalties.Penalty: penalties, losses.Loss: losses}
 
@@ -62,6 +67,8 @@ def test_names() -> None:
         losses.get("mse")
     with pytest.raises(TypeError, match="loss is"):
         losses.get(cr.SquaredError)
+    assert [losses.get(name).spec() for name in ("huber", "quantile")] == [{"type": "huber", "delta": 1.0}, {"type": "quantile", "q": [0.5]}]
+    assert (cr.Quantile(0.25).q, cr.Quantile((0.1, 0.9)).levels, cr.Huber(2).parameters) == ((0.25,), 2, (2.0,))
 
     def own(y: Any, a: Any) -> Any:
         return 0.0, a
@@ -70,7 +77,7 @@ def test_names() -> None:
 
 
 def test_inferred_loss() -> None:
-    pairs = {"softmax": cr.CrossEntropy(), "sigmoid": cr.BinaryCrossEntropy(), "identity": cr.SquaredError()}
+    pairs = {"softmax": cr.CrossEntropy(), "sigmoid": cr.BinaryCrossEntropy(), "identity": cr.SquaredError(), "exp": cr.Poisson()}
     for activation in [*(a["name"] for a in cr.activations()), "softmax"]:
         assert losses.infer(activation) == pairs.get(activation, cr.SquaredError())
 
@@ -105,6 +112,12 @@ def test_penalties() -> None:
         (lambda: cr.Adam(beta1=1), ValueError, r"\[Adam\] beta1 is 1"),
         (lambda: cr.Adam(beta2=math.nan), ValueError, "beta2 is nan"),
         (lambda: cr.AdamW(lam=-1), ValueError, r"\[AdamW\] lam is -1"),
+        (lambda: cr.Huber(0), ValueError, r"\[Huber\] delta is 0: expected a finite number > 0"),
+        (lambda: cr.Huber("1"), TypeError, r"\[Huber\] delta is '1': expected a number"),
+        (lambda: cr.Quantile(1.0), ValueError, r"\[Quantile\] q is 1.0: expected a number in \(0, 1\)"),
+        (lambda: cr.Quantile((0.5, math.nan)), ValueError, r"\[Quantile\] q is nan"),
+        (lambda: cr.Quantile(()), ValueError, r"\[Quantile\] q is \(\): expected at least one level"),
+        (lambda: cr.Quantile("0.5"), TypeError, r"\[Quantile\] q is '0.5': expected a number"),
         (lambda: cr.L2(-1), ValueError, r"\[L2\] lam is -1: expected a finite number >= 0"),
         (lambda: cr.L2(np.ones(3)), TypeError, "lam is array"),
         (lambda: cr.L2(0.1, layers=[]), ValueError, "layers is empty"),

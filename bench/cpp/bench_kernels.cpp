@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Nanoseconds an element of the kernels in the instruction set in use, on 4,096 elements (first-level cache): the columns "items_per_second" inverted.
-// Activations come from the registry. tests/cpp/test_kernels.cpp says that what is timed here is right.
+// Activations and losses come from their registries. tests/cpp/test_kernels.cpp says that what is timed here is right.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "network/losses.h"
 
 using namespace chainrule;
 
@@ -54,12 +55,16 @@ void add_all(const std::string& type) {
     const Index rows = size / cols, n = rows * cols;
     const std::string end = "/" + std::to_string(cols);
     measure(prefix + "softmax" + end, n, [=, &k, a = z]() mutable { k.softmax_forward(a.data(), z.data(), rows, cols); });
-    measure(prefix + "softmax_cross_entropy" + end, n, [=, &k, dx = z]() mutable {
-      benchmark::DoNotOptimize(k.softmax_cross_entropy({z.data(), dx.data(), Accum::Overwrite, nullptr, labels.data(), nullptr, 0.1, rows, cols}));
-    });
-    measure(prefix + "sigmoid_binary_cross_entropy" + end, n, [=, &k, dx = z]() mutable {
-      benchmark::DoNotOptimize(k.sigmoid_binary_cross_entropy({z.data(), dx.data(), Accum::Overwrite, y.data(), nullptr, nullptr, 0.1, rows, cols}));
-    });
+    const auto loss = [&](const char* name, LossKernel<T> kernel, const std::vector<T>& x, bool by_label) {
+      measure(prefix + name + end, n, [=, dx = z, p = 0.5]() mutable {
+        benchmark::DoNotOptimize(kernel({x.data(), dx.data(), Accum::Overwrite, by_label ? nullptr : y.data(), by_label ? labels.data() : nullptr,
+                                         nullptr, 0.1, rows, cols, &p}));
+      });
+    };
+    for (const LossRule<T>& rule : loss_rules<T>) {
+      loss(rule.name, k.*rule.of_a, y, rule.kind == LossKind::CrossEntropy);
+      if (rule.of_z) loss(rule.fused, k.*rule.of_z, z, rule.kind == LossKind::CrossEntropy);
+    }
     measure(prefix + "column_sum" + end, n, [=, &k, db = z]() mutable { k.column_sum(db.data(), z.data(), rows, cols, cols, T(1), T(0)); });
   }
   const auto update = [&](const char* name, UpdateKernel<T> kernel, double l2) {

@@ -124,7 +124,10 @@ std::vector<LossChoice> loss_choices(const py::list& losses) {
   std::vector<LossChoice> list;
   for (const py::handle& h : losses) {
     const py::dict d = h.cast<py::dict>();
-    list.push_back({loss_kind(item(d, "type").cast<std::string>()), number(d, "weight", 1)});
+    std::vector<double> parameters;
+    if (d.contains("parameters"))
+      for (const py::handle& p : d["parameters"]) parameters.push_back(p.cast<double>());
+    list.push_back(loss_choice(item(d, "type").cast<std::string>(), number(d, "weight", 1), std::move(parameters)));
   }
   return list;
 }
@@ -211,6 +214,12 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
       CR_CHECK(target.y.rows == d.rows, "[", op.name, "] ", target.y.name, " has ", target.y.rows, " rows: X has ", d.rows);
       Shape expected = op.shape;
       if (target.labels && !expected.dims.empty()) expected.dims.pop_back();
+      const Index levels = t.contains("levels") ? t["levels"].cast<Index>() : 1;
+      if (levels > 1) {
+        CR_CHECK(!expected.dims.empty() && expected.dims.back() > 0 && expected.dims.back() % levels == 0, "[", op.name, "] the output has shape ",
+                 op.shape.str(), ": expected ", levels, " columns a target, one for each level of the quantile loss");
+        expected.dims.back() /= levels;
+      }
       if (target.labels && target.y.shape.size() == expected.dims.size() + 1 && target.y.shape.back() == 1) expected.dims.push_back(1);
       match(target.y, y, expected, op.name, d.time, bound);
       result->keep.push_back(y);

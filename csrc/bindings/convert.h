@@ -25,7 +25,7 @@ namespace py = pybind11;
 
 GraphSpec graph_spec(const py::dict& spec);
 OptimizerSpec optimizer_spec(const py::dict& spec);
-std::vector<LossChoice> loss_choices(const py::list& losses);  // [{"type": ..., "weight": ...}, ...]
+std::vector<LossChoice> loss_choices(const py::list& losses);  // [{"type": ..., "weight": ..., "parameters": [...]}, ...]
 // [{"layer": name or None, "bias": bool, "l1":, "l2":, "proximal":, "per_sample": bool}, ...] over the trainable tensors of the graph
 std::vector<Segment> segments(const Graph& graph, std::vector<Segment> plain, const py::list& penalties);
 py::tuple shape_tuple(const Shape& s);
@@ -38,7 +38,8 @@ struct Arrays {
   Data<T> data;
   std::vector<py::object> keep;
 };
-// inputs: one array an Input. targets: [] or one dict an output: {"y": array or None, "labels": bool, "s": array or None, "custom": callable or None}
+// inputs: one array an Input. targets: [] or one dict an output: {"y": array or None, "labels": bool, "s": array or None, "custom": callable or None,
+// "levels": columns of the output for one of y, 1 by default}
 template <class T>
 std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, const py::list& targets, bool check, bool copy);
 

@@ -14,6 +14,7 @@
 #include "bindings/bindings.h"
 #include "bindings/kernel_arrays.h"
 #include "kernels/kernels.h"
+#include "network/losses.h"
 #include "tensor/check.h"
 #include "tensor/random.h"
 
@@ -196,34 +197,25 @@ Array<T> column_sum(const Array<T>& dz, const Maybe<T>& into) {
 
 // ---- losses ---------------------------------------------------------------------------------------------------------------------------------
 
-template <class T>
-struct LossEntry {
-  const char* name;
-  LossKernel<T> Kernels<T>::* kernel;
-  bool labels;
-};
-template <class T>
-constexpr LossEntry<T> losses[] = {
-    {"softmax_cross_entropy", &Kernels<T>::softmax_cross_entropy, true},
-    {"cross_entropy", &Kernels<T>::cross_entropy, true},
-    {"sigmoid_binary_cross_entropy", &Kernels<T>::sigmoid_binary_cross_entropy, false},
-    {"binary_cross_entropy", &Kernels<T>::binary_cross_entropy, false},
-    {"squared_error", &Kernels<T>::squared_error, true},
-};
-
-// sum_i s_i L_i, and dL/dx times scale and s_i. y: the shape of x, labels and s: that of the rows.
+// sum_i s_i L_i, and dL/dx times scale and s_i. y: the shape of x (its last axis divided by the levels), labels and s: that of the rows.
 template <class T>
 std::pair<double, Maybe<T>> loss(const std::string& name, const Array<T>& x, const Maybe<T>& y, const std::optional<Labels>& labels,
-                                 const Maybe<T>& s, double scale, bool gradient, const Maybe<T>& into) {
-  const LossEntry<T>* found = nullptr;
-  for (const LossEntry<T>& entry : losses<T>)
-    if (name == entry.name) found = &entry;
-  CR_CHECK(found, "[loss] there is no '", name, "'");
+                                 const Maybe<T>& s, double scale, bool gradient, const Maybe<T>& into, const std::vector<double>& parameters) {
+  const LossRule<T>* rule = nullptr;
+  for (const LossRule<T>& r : loss_rules<T>)
+    if (name == r.name || (r.fused && name == r.fused)) rule = &r;
+  CR_CHECK(rule, "[loss] there is no '", name, "'");
+  check_parameters(name, rule->parameters, parameters);
   const Matrix m = matrix(name.c_str(), "the output", x);
   CR_CHECK(y.has_value() != labels.has_value(), "[", name, "] expected y or labels");
-  CR_CHECK(!labels || found->labels, "[", name, "] takes no labels: expected y of shape ", str(x));
-  CR_CHECK(!y || same(*y, x), "[", name, "] y is ", y ? str(*y) : "", " but the output is ", str(x), ": expected the same shape");
+  CR_CHECK(!labels || rule->labels, "[", name, "] takes no labels: expected y of shape ", str(x));
   const Dims rows(x.shape(), x.shape() + x.ndim() - 1);
+  const Index levels = rule->parameters == LossParameters::ByLevel ? static_cast<Index>(parameters.size()) : 1;
+  Dims targets = dims(x);
+  CR_CHECK(targets.back() % levels == 0, "[", name, "] the output is ", str(x), ": expected a multiple of the ", levels, " levels as its last axis");
+  targets.back() /= levels;
+  CR_CHECK(!y || dims(*y) == targets, "[", name, "] y is ", y ? str(*y) : "", " but the output is ", str(x), ": expected the same shape",
+           levels > 1 ? text(", one column for ", levels, " of them") : "");
   if (labels) {
     CR_CHECK(dims(*labels) == rows, "[", name, "] labels are ", str(*labels), " but the output is ", str(x), ": expected one label a row");
     const std::int32_t* l = labels->data();
@@ -234,9 +226,18 @@ std::pair<double, Maybe<T>> loss(const std::string& name, const Array<T>& x, con
   Maybe<T> dx;
   Accum accum = Accum::Overwrite;
   if (gradient) std::tie(dx, accum) = target(name.c_str(), into, dims(x));
-  const LossArgs<T> args{
-      x.data(), dx ? dx->mutable_data() : nullptr, accum, data_or_null(y), labels ? labels->data() : nullptr, data_or_null(s), scale, m.rows, m.cols};
-  const double value = release_if_large(x.size(), [&] { return (kernels<T>().*(found->kernel))(args); });
+  const LossArgs<T> args{x.data(),
+                         dx ? dx->mutable_data() : nullptr,
+                         accum,
+                         data_or_null(y),
+                         labels ? labels->data() : nullptr,
+                         data_or_null(s),
+                         scale,
+                         m.rows,
+                         m.cols,
+                         parameters.data(),
+                         levels};
+  const double value = release_if_large(x.size(), [&] { return (kernels<T>().*(name == rule->name ? rule->of_a : rule->of_z))(args); });
   return {value, dx};
 }
 
@@ -371,7 +372,8 @@ void bind_kernels(py::module_& m) {
   m.def("kernel_dense_forward", &dense_forward<T>, exact("a"), exact("W"), exact("b"), "activation"_a, "p"_a);
   m.def("kernel_dense_backward", &dense_backward<T>, exact("dz"), exact("a"), exact("W"));
   m.def("kernel_column_sum", &column_sum<T>, exact("dz"), into());
-  m.def("kernel_loss", &loss<T>, "name"_a, exact("x"), exact("y"), exact("labels"), exact("s"), "scale"_a, "gradient"_a, into());
+  m.def("kernel_loss", &loss<T>, "name"_a, exact("x"), exact("y"), exact("labels"), exact("s"), "scale"_a, "gradient"_a, into(),
+        "parameters"_a = std::vector<double>());
   m.def("kernel_update", &update<T>, "name"_a, exact("w"), exact("g"), exact("m"), exact("v"), py::kw_only(), "alpha"_a, "mu"_a = 0.0, "rho"_a = 0.0,
         "eps"_a = 0.0, "c1"_a = 1.0, "c2"_a = 1.0, "nesterov"_a = false, "eps_hat"_a = false, "clip"_a = 1.0, "l1"_a = 0.0, "l2"_a = 0.0,
         "decay"_a = 0.0, "threshold"_a = 0.0);

@@ -183,7 +183,26 @@ py::tuple transitions(Handle<T>& h, const py::list& inputs) {
   return py::make_tuple(steps, outputs);
 }
 
-// (loss, signature): the data loss with the dropout masks of the next step, and a hash of which side of its kinks every z lies on.
+// FNV-1a over which side of the kinks of its loss every output lies on
+template <class T>
+void hash_losses(std::uint64_t& hash, const Plan& plan, const std::vector<LossChoice>& losses, const Feed<T>& feed, Workspace<T>& w, Index n,
+                 Index time) {
+  for (std::size_t j = 0; j < losses.size(); ++j) {
+    const LossRule<T>* rule = loss_rule<T>(losses[j].kind);
+    const ValuePlan& v = plan.values[at(plan.losses[j].value)];
+    if (!rule || !rule->kinks || v.step < 0) continue;  // an input lies on one side for good
+    const std::int32_t* labels;
+    const T *y, *a = w.buffer[at(v.a)];
+    feed.target(static_cast<int>(j), 0, n, w.labels.data(), w.y.data(), labels, y);
+    const double kink = rule->parameters == LossParameters::One ? losses[j].parameters[0] : 0;
+    for (Index i = 0, levels = losses[j].levels(), count = n * plan.losses[j].shape.size(time); i < count; ++i) {
+      const double d = static_cast<double>(a[i]) - static_cast<double>(y[i / levels]);
+      hash = (hash ^ static_cast<std::uint64_t>((d > -kink) + (d > kink))) * 1099511628211u;
+    }
+  }
+}
+
+// (loss, signature): the data loss with the dropout masks of the next step, and a hash of which side of its kinks every z and output lies on.
 template <class T>
 py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses) {
   Network<T>& net = *h.net;
@@ -212,6 +231,7 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
       for (int k = 0; k < g.kinks; ++k)
         for (Index i = 0; i < count; ++i) hash = (hash ^ static_cast<std::uint64_t>(static_cast<double>(z[i]) > g.kink[k])) * 1099511628211u;
     }
+    hash_losses<T>(hash, plan, choices, feed, *spaces.list[0], a->data.rows, a->data.time);
   });
   return py::make_tuple(totals.loss, hash);
 }

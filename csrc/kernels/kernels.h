@@ -42,6 +42,8 @@ struct LossArgs {
   const T* s;                  // (rows,) weights; null: 1
   double scale;                // loss weight / sum of the batch's s
   Index rows, cols;
+  const double* p = nullptr;  // (levels,) parameters where the loss has one: p[c % levels] is column c's
+  Index levels = 1;           // y is (rows, cols / levels): y's column c / levels is what column c is compared with
 };
 template <class T>
 using LossKernel = double (*)(const LossArgs<T>&);
@@ -100,6 +102,12 @@ struct Kernels {
   LossKernel<T> sigmoid_binary_cross_entropy;  // L = sum_m max(z, 0) - z y + log(1 + exp(-|z|)),  dz = sigmoid(z) - y
   LossKernel<T> binary_cross_entropy;  // L = -sum_m y log a + (1 - y) log(1 - a), da = (a - y) / (a (1 - a)); a, 1 - a kept >= smallest normal
   LossKernel<T> squared_error;         // L = 1/2 sum_m (y_m - a_m)^2,  da = a - y (the fused pair with identity: z = a). labels: one-hot
+  // sign(0) = 0, 0 log 0 = 0; those with a parameter p take no labels
+  LossKernel<T> absolute_error;  // L = sum_m |y_m - a_m|,  da = sign(a - y)
+  LossKernel<T> huber;           // L = sum_m m (|y_m - a_m| - m / 2), m = min(|y_m - a_m|, p), p > 0;  da = min(max(a - y, -p), p)
+  LossKernel<T> quantile;        // L = sum_m max(p d, (p - 1) d), d = y_m - a_m, 0 < p < 1;  da = -p for d > 0, 1 - p for d < 0, 0 for d = 0
+  LossKernel<T> exp_poisson;     // L = sum_m exp z - y + y (log y - z), y >= 0,  dz = exp z - y
+  LossKernel<T> poisson;         // L = sum_m a - y + y log(y / a), y >= 0,  da = (a - y) / a; a in log and quotient kept >= smallest normal
 
   UpdateKernel<T> sgd, rmsprop, adam;
 

@@ -44,6 +44,14 @@ struct Tanh : Activation {
   }
 };
 
+// a = exp z,  g' = a
+struct Exp : Activation {
+  static constexpr const char *name = "exp", *init = "glorot";
+  template <class T> static CR_FN T g(T z, T) { return exp(z); }
+  template <class T> static CR_FN T g1(T a, T) { return a; }
+  template <class T> static CR_FN T g2(T z, T) { return exp(z); }
+};
+
 // a = max(z, 0),  g' = 1 for z > 0, else 0, at 0 too
 struct Relu : Activation {
   static constexpr const char *name = "relu", *init = "he";
@@ -149,6 +157,6 @@ struct Silu : Activation {
 };
 
 // The registry, in order; index 0 is identity.
-#define CR_ACTIVATIONS(X) X(Identity) X(Sigmoid) X(Tanh) X(Relu) X(LeakyRelu) X(Elu) X(Selu) X(Softplus) X(Gelu) X(GeluTanh) X(Silu)
+#define CR_ACTIVATIONS(X) X(Identity) X(Sigmoid) X(Tanh) X(Relu) X(LeakyRelu) X(Elu) X(Selu) X(Softplus) X(Gelu) X(GeluTanh) X(Silu) X(Exp)
 
 }  // namespace chainrule::CR_ISA

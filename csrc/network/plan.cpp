@@ -9,30 +9,14 @@ namespace chainrule {
 namespace {
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-// The op whose input the canonical loss of `kind` reads, or -1: softmax with cross-entropy, sigmoid with binary cross-entropy.
+// The op whose input a loss of that kind reads because the two are a canonical pair, or -1.
 int canonical_activation(const Graph& g, int value, LossKind kind) {
   const Layer& l = *g.ops[at(value)].layer;
-  if (l.type != "activation") return -1;
-  if (kind == LossKind::CrossEntropy && l.softmax()) return value;
-  if (kind == LossKind::BinaryCrossEntropy && l.activation() >= 0 && std::string(kernels<double>().activations[l.activation()].name) == "sigmoid")
-    return value;
-  return -1;
+  const LossRule<double>* rule = loss_rule<double>(kind);
+  if (l.type != "activation" || !rule || !rule->activation) return -1;
+  return (l.softmax() ? "softmax" : kernels<double>().activations[l.activation()].name) == std::string(rule->activation) ? value : -1;
 }
 }  // namespace
-
-LossKind loss_kind(const std::string& name) {
-  if (name == "cross_entropy") return LossKind::CrossEntropy;
-  if (name == "binary_cross_entropy") return LossKind::BinaryCrossEntropy;
-  if (name == "squared_error") return LossKind::SquaredError;
-  if (name == "custom") return LossKind::Custom;
-  throw ValueError(text("unknown loss '", name, "': expected one of cross_entropy, binary_cross_entropy, squared_error, or a callable"));
-}
-
-std::vector<LossKind> kinds(const std::vector<LossChoice>& losses) {
-  std::vector<LossKind> list;
-  for (const LossChoice& l : losses) list.push_back(l.kind);
-  return list;
-}
 
 Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   const int n_ops = static_cast<int>(g.ops.size());

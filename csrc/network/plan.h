@@ -5,20 +5,12 @@
 #include <vector>
 
 #include "network/graph.h"
+#include "network/losses.h"
 
 namespace chainrule {
 
-enum class LossKind { None, CrossEntropy, BinaryCrossEntropy, SquaredError, Custom, External };
-LossKind loss_kind(const std::string& name);  // ValueError with the known names
-
-struct LossChoice {
-  LossKind kind = LossKind::None;
-  double weight = 1;
-};
-std::vector<LossKind> kinds(const std::vector<LossChoice>& losses);
-
 struct Mode {
-  std::vector<LossKind> losses;  // one an output, or empty; their weights are no part of the plan
+  std::vector<LossKind> losses;  // one an output, or empty; their weights and parameters are no part of the plan
   bool gradients = false;        // backward follows
   bool training = false;         // dropout is active
   bool keep = false;             // every z, a and delta stays readable to the end

@@ -192,10 +192,9 @@ double Steps<T>::losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) c
     const double sum = job.feed->sum_of_weights(out);
     args.scale = sum > 0 ? job.loss_weight(j) / sum : 0;
     args.rows = n * per_sample, args.cols = columns;
-    const LossKernel<T> kernel = l.kind == LossKind::CrossEntropy         ? (l.logits ? k.softmax_cross_entropy : k.cross_entropy)
-                                 : l.kind == LossKind::BinaryCrossEntropy ? (l.logits ? k.sigmoid_binary_cross_entropy : k.binary_cross_entropy)
-                                                                          : k.squared_error;
-    total += args.scale * kernel(args);
+    args.p = job.losses[j].parameters.data(), args.levels = job.losses[j].levels();
+    const LossRule<T>& rule = *loss_rule<T>(l.kind);
+    total += args.scale * (k.*(l.logits ? rule.of_z : rule.of_a))(args);
     if (hits) (*hits)[j] += count_hits(args, l.kind, l.logits);
     if (l.finishes && args.dx) finish(l.value, w, rows.begin, rows.end, per_sample, columns, 0, columns);
   }

@@ -32,7 +32,15 @@ from chainrule.layers import (  # noqa: E402
     Standardize,
     concat,
 )
-from chainrule.losses import BinaryCrossEntropy, CrossEntropy, SquaredError  # noqa: E402
+from chainrule.losses import (  # noqa: E402
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Poisson,
+    Quantile,
+    SquaredError,
+)
 from chainrule.network import Network, load  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
@@ -54,6 +62,7 @@ __all__ = [
     "L1",
     "L2",
     "SGD",
+    "AbsoluteError",
     "Activation",
     "Adam",
     "AdamW",
@@ -70,11 +79,14 @@ __all__ = [
     "ElasticNet",
     "Flatten",
     "History",
+    "Huber",
     "Input",
     "Layer",
     "Multiply",
     "Network",
     "Node",
+    "Poisson",
+    "Quantile",
     "RMSprop",
     "SquaredError",
     "Standardize",

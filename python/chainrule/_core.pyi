@@ -278,10 +278,10 @@ def kernel_gemm(transpose_a: bool, transpose_b: bool, alpha: typing.SupportsFloa
 def kernel_gemm(transpose_a: bool, transpose_b: bool, alpha: typing.SupportsFloat | typing.SupportsIndex, a: numpy.typing.NDArray[numpy.float64], b: numpy.typing.NDArray[numpy.float64], beta: typing.SupportsFloat | typing.SupportsIndex, c: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     ...
 @typing.overload
-def kernel_loss(name: str, x: numpy.typing.NDArray[numpy.float32], y: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int32] | None, s: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, gradient: bool, into: numpy.typing.NDArray[numpy.float32] | None = None) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
+def kernel_loss(name: str, x: numpy.typing.NDArray[numpy.float32], y: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int32] | None, s: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, gradient: bool, into: numpy.typing.NDArray[numpy.float32] | None = None, parameters: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex] = []) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
     ...
 @typing.overload
-def kernel_loss(name: str, x: numpy.typing.NDArray[numpy.float64], y: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int32] | None, s: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, gradient: bool, into: numpy.typing.NDArray[numpy.float64] | None = None) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
+def kernel_loss(name: str, x: numpy.typing.NDArray[numpy.float64], y: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int32] | None, s: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, gradient: bool, into: numpy.typing.NDArray[numpy.float64] | None = None, parameters: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex] = []) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     ...
 @typing.overload
 def kernel_multiply(x1: numpy.typing.NDArray[numpy.float32], x2: numpy.typing.NDArray[numpy.float32], into: numpy.typing.NDArray[numpy.float32] | None = None) -> numpy.typing.NDArray[numpy.float32]:

@@ -113,8 +113,9 @@ def resolve_losses(net: Network, loss: Any, loss_weights: Any = None) -> list[tu
 
 
 def loss_specs(resolved: list[tuple[Any, float]]) -> list[dict[str, Any]]:
-    """Return what the core takes: [{"type": ..., "weight": ...}]."""
-    return [{"type": x.spec()["type"] if isinstance(x, _losses.Loss) else "custom", "weight": w} for x, w in resolved]
+    """Return what the core takes: [{"type": ..., "weight": ..., "parameters": [...]}]."""
+    core = [(x.type_name, x.parameters) if isinstance(x, _losses.Loss) else ("custom", ()) for x, _ in resolved]
+    return [{"type": name, "weight": w, "parameters": parameters} for (name, parameters), (_, w) in zip(core, resolved, strict=True)]
 
 
 def penalty_specs(net: Network, penalty: Any) -> list[dict[str, Any]]:
@@ -175,7 +176,7 @@ def _cross_entropy_target(y: Any, shape: tuple[int | None, ...], who: str) -> di
 
 
 def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight: Any = None, rows: int | None = None) -> list[dict[str, Any]]:
-    """Return one dict an output, {"y", "labels", "s", "custom"}, as the core takes them."""
+    """Return one dict an output, {"y", "labels", "s", "custom", "levels"}, as the core takes them."""
     names = net.output_names
     single = len(names) == 1
     if y is None:
@@ -192,11 +193,8 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
             target = _cross_entropy_target(one, shape, who)
         else:
             a = numeric(one, who)
-            if isinstance(loss, _losses.BinaryCrossEntropy) and a.size:
-                low, high = a.min(), a.max()
-                if low < 0 or high > 1:
-                    raise ValueError(f"[{who}] holds values from {low} to {high}: expected values in [0, 1]")
-            target = {"y": a, "labels": False}
+            _losses.check_range(loss, a, f"[{who}]")
+            target = {"y": a, "labels": False, "levels": loss.levels}
         result.append(target)
     if sample_weight is not None:
         several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, tuple) and not single)

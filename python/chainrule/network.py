@@ -132,10 +132,11 @@ class Network(Structure):
         X : array (n, ...), tuple or dict of arrays, or Batches
             Any bool, integer or float dtype and any strides; rows are converted while they are gathered, nothing is copied whole.
         y : array, tuple or dict
-            Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise.
+            Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise. ``Quantile`` has (n, m) for
+            an output of m columns a level.
         loss : str, loss, callable (y, a) -> (value, da), or a tuple or dict of them
-            By default it follows from the output's activation: softmax, sigmoid and identity have cross_entropy, binary_cross_entropy
-            and squared_error. A callable sees the whole batch; its da is the derivative of its value.
+            By default it follows from the output's activation: softmax, sigmoid, exp and identity have cross_entropy,
+            binary_cross_entropy, poisson and squared_error. A callable sees the whole batch; its da is the derivative of its value.
         optimizer : str or optimizer
             Training continues where the last fit ended if that had the same type of optimizer (``net.reset_training()`` starts anew).
         penalty : L2, L1, ElasticNet or a list of them

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "kernel_check.h"
+#include "network/losses.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ const std::map<std::string, std::function<Real(Real, Real)>> textbook = {
     {"gelu", [](Real z, Real) { return z / 2 * std::erfc(-z / std::sqrt(Real(2))); }},
     {"gelu_tanh", [](Real z, Real) { return z / (1 + std::exp(-2 * std::sqrt(2 / std::acos(Real(-1))) * (z + 0.044715L * z * z * z))); }},
     {"silu", [](Real z, Real) { return z / (1 + std::exp(-z)); }},
+    {"exp", [](Real z, Real) { return std::exp(z); }},
 };
 
 template <class T>
@@ -81,13 +83,16 @@ void test_activation(const ActivationKernel<T>& k) {
       check(std::isnan(y), at);
       if (name == "relu") check(std::isnan(first), at, ": g'");
     } else if (std::isinf(x)) {
-      check(!std::isnan(y) && std::isfinite(first) && std::isfinite(second), at);
+      check(!std::isnan(y) && (name == "exp" ? first == y && second == y : std::isfinite(first) && std::isfinite(second)), at);
+    } else if (g(x, p) > std::numeric_limits<T>::max()) {
+      check(y == infinity && first == infinity && second == infinity && slope == infinity, at, " overflows");
     } else {
       near(y, g(x, p), 4, at);
       check(std::isfinite(first) && std::isfinite(second) && first == slope, at, ": derivatives");
       if (std::fabs(x) > 1)
         near(first,
-             x > 0 ? (name == "selu"                        ? 1.0507009873554805
+             x > 0 ? (name == "exp"                         ? g(x, p)
+                      : name == "selu"                      ? 1.0507009873554805
                       : name == "sigmoid" || name == "tanh" ? 0
                                                             : 1)
                    : (name == "identity"     ? 1
@@ -99,7 +104,7 @@ void test_activation(const ActivationKernel<T>& k) {
   }
   // the far tails keep relative accuracy
   for (const T x : {T(-5), T(-9), T(-12)})
-    if (name == "sigmoid" || name == "softplus" || name == "gelu" || name == "silu") {
+    if (name == "sigmoid" || name == "softplus" || name == "gelu" || name == "silu" || name == "exp") {
       T y = x, in = x;
       k.forward(&y, &in, nullptr, 1, 1, 1, p);
       const Real expected = g(x, p);
@@ -145,14 +150,15 @@ struct Row {
   std::vector<Real> gradient;
 };
 template <class T>
-Row loss_row(const std::string& name, const T* x, const std::vector<Real>& y) {
+Row loss_row(const std::string& name, const T* x, const std::vector<Real>& y, const std::vector<double>& p) {
   Row row{0, {}};
   const Real tiny = std::numeric_limits<T>::min();
   Real largest = -INFINITY, sum = 0, mass = 0;
   for (std::size_t m = 0; m < y.size(); ++m) largest = std::max(largest, Real(x[m])), mass += y[m];
   for (std::size_t m = 0; m < y.size(); ++m) sum += std::exp(x[m] - largest);
   for (std::size_t m = 0; m < y.size(); ++m) {
-    const Real a = x[m], t = y[m], low = std::max(a, tiny), high = std::max(1 - a, tiny);
+    const Real a = x[m], t = y[m], low = std::max(a, tiny), high = std::max(1 - a, tiny), d = t - a;
+    const Real q = p.empty() ? 0 : T(p[m % p.size()]), rest = t > 0 ? t * std::log(t) : 0;
     if (name == "softmax_cross_entropy") {
       row.value -= t * (a - largest - std::log(sum));
       row.gradient.push_back(mass * std::exp(a - largest) / sum - t);
@@ -165,26 +171,43 @@ Row loss_row(const std::string& name, const T* x, const std::vector<Real>& y) {
     } else if (name == "binary_cross_entropy") {
       row.value -= t * std::log(low) + (1 - t) * std::log(high);
       row.gradient.push_back((a - t) / (low * high));
-    } else {
-      row.value += (t - a) * (t - a) / 2;
-      row.gradient.push_back(a - t);
+    } else if (name == "squared_error") {
+      row.value += d * d / 2;
+      row.gradient.push_back(-d);
+    } else if (name == "absolute_error") {
+      row.value += std::fabs(d);
+      row.gradient.push_back(d > 0 ? -1 : d < 0 ? 1 : d);
+    } else if (name == "huber") {
+      row.value += std::fabs(d) <= q ? d * d / 2 : q * std::fabs(d) - q * q / 2;
+      row.gradient.push_back(std::fabs(d) <= q ? -d : std::copysign(q, -d));
+    } else if (name == "quantile") {
+      row.value += std::max(q * d, (q - 1) * d);
+      row.gradient.push_back(d > 0 ? -q : d < 0 ? 1 - q : d);
+    } else if (name == "exp_poisson") {
+      row.value += std::exp(a) - t - t * a + rest;
+      row.gradient.push_back(std::exp(a) - t);
+    } else if (name == "poisson") {
+      row.value += a - t - t * std::log(low) + rest;
+      row.gradient.push_back((a - t) / low);
     }
   }
   return row;
 }
 
 template <class T>
-void test_loss(const std::string& name, LossKernel<T> kernel) {
-  const bool logits = name.rfind("so", 0) == 0 || name.rfind("si", 0) == 0, real = name == "squared_error";
+void test_loss(const std::string& name, LossKernel<T> kernel, const std::vector<double>& p = {}) {
+  const bool shares = name == "cross_entropy" || name == "binary_cross_entropy" || name == "poisson", counts = name == "exp_poisson";
+  const bool logits = name.rfind("so", 0) == 0 || name.rfind("si", 0) == 0, real = !shares && !logits;
+  const Index levels = std::max<Index>(1, static_cast<Index>(p.size()));
   for (const Index rows : {0, 1, 3, 131})
     for (const Index cols : sizes)
       for (int way = 0; way < 8; ++way) {
-        if (cols == 0 || too_large(rows, cols)) continue;
+        if (cols == 0 || too_large(rows, cols) || cols % levels || ((way & 1) && !p.empty())) continue;
         const bool by_label = way & 1, weighted = way & 2, adding = way & 4;
         const auto n = static_cast<std::size_t>(rows * cols);
-        const double width = logits ? (way == 2 ? 1e4 : 8) : 1;
+        const double width = logits ? (way == 2 ? 1e4 : 8) : counts ? 3 : 1;
         const std::vector<T> x = random<T>(rows * cols + 1, logits || real ? -width : 0.02, logits || real ? width : 0.98);
-        std::vector<T> y = random<T>(rows * cols + 1, 0, 1), s = random<T>(rows, 0.5, 2), dx(n + 1, T(0.5));
+        std::vector<T> y = random<T>(rows * cols / levels + 1, 0, counts ? 9 : 1), s = random<T>(rows, 0.5, 2), dx(n + 1, T(0.5));
         std::vector<std::int32_t> labels(static_cast<std::size_t>(rows));
         for (auto& l : labels) l = static_cast<std::int32_t>(uniform(0, static_cast<double>(cols)));
         if (rows > 1) s[1] = 0;
@@ -197,18 +220,21 @@ void test_loss(const std::string& name, LossKernel<T> kernel) {
                       weighted ? s.data() : nullptr,
                       scale,
                       rows,
-                      cols};
+                      cols,
+                      p.data(),
+                      levels};
         const double value = kernel(q);
         Real expected = 0, size = 1;
         for (Index i = 0; i < rows; ++i) {
           std::vector<Real> t;
           for (Index j = 0; j < cols; ++j)
-            t.push_back(by_label ? Real(labels[static_cast<std::size_t>(i)] == j) : Real(y[static_cast<std::size_t>(1 + i * cols + j)]));
-          const Row row = loss_row(name, q.x + i * cols, t);
+            t.push_back(by_label ? Real(labels[static_cast<std::size_t>(i)] == j) : Real(y[static_cast<std::size_t>(1 + (i * cols + j) / levels)]));
+          const Row row = loss_row(name, q.x + i * cols, t, p);
           const Real weight = weighted ? s[static_cast<std::size_t>(i)] : 1;
           expected += weight * row.value, size += weight * std::fabs(row.value);
           Real mass = 1;
-          for (const Real v : t) mass += v;
+          if (!counts)
+            for (const Real v : t) mass += v;
           for (Index j = 0; j < cols; ++j) {
             const Real d = scale * weight * row.gradient[static_cast<std::size_t>(j)];
             near(q.dx[i * cols + j], adding ? 0.5L + d : d, 16 * static_cast<double>(mass), name, " dx");
@@ -219,11 +245,11 @@ void test_loss(const std::string& name, LossKernel<T> kernel) {
         check(kernel(q) == value, name, " without dx");
       }
   // NaN stays unless its row has weight 0; a weight of 0 gives exactly 0 whatever the row holds
-  const T nan = std::numeric_limits<T>::quiet_NaN(), large = logits || real ? T(1e4) : T(0);
+  const T nan = std::numeric_limits<T>::quiet_NaN(), large = shares ? T(0) : counts ? T(80) : T(1e4);
   for (const T bad : {nan, large, -large}) {
     const std::vector<T> x = {bad, T(0.5), T(0.25), bad}, y = {0, 1, 1, 0}, zero = {0, 1}, one = {1, 1};
     std::vector<T> dx(4);
-    LossArgs<T> q{x.data(), dx.data(), Accum::Overwrite, y.data(), nullptr, zero.data(), 1, 1, 2};
+    LossArgs<T> q{x.data(), dx.data(), Accum::Overwrite, y.data(), nullptr, zero.data(), 1, 1, 2, p.data(), levels};
     check(kernel(q) == 0 && dx[0] == 0 && dx[1] == 0, name, " of weight 0");
     q.s = one.data(), q.rows = 2;
     const double value = kernel(q);
@@ -240,11 +266,12 @@ void test_all() {
   check(k.n_activations == static_cast<int>(textbook.size()) && std::string(k.activations[0].name) == "identity", "registry");
   for (int i = 0; i < k.n_activations; ++i) test_activation(k.activations[i]);
   test_softmax(k);
-  test_loss("softmax_cross_entropy", k.softmax_cross_entropy);
-  test_loss("cross_entropy", k.cross_entropy);
-  test_loss("sigmoid_binary_cross_entropy", k.sigmoid_binary_cross_entropy);
-  test_loss("binary_cross_entropy", k.binary_cross_entropy);
-  test_loss("squared_error", k.squared_error);
+  for (const LossRule<T>& rule : loss_rules<T>) {
+    const std::vector<double> p(rule.parameters == LossParameters::None ? 0 : 1, 0.25);
+    test_loss(rule.name, k.*rule.of_a, p);
+    if (rule.of_z) test_loss(rule.fused, k.*rule.of_z, p);
+  }
+  test_loss("quantile", k.quantile, {0.1, 0.5, 0.75});
 }
 
 }  // namespace

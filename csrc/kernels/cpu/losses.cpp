@@ -33,6 +33,19 @@ void one_hot(T* y, const std::int32_t* labels, Index rows, Index first, Index co
   }
 }
 
+// Columns first .. first + cols - 1 of each row: y's column for every level of it, and the level's parameter
+template <class T>
+void by_level(T* y, T* p, const LossArgs<T>& q, Index i, Index rows, Index first, Index cols) {
+  for (Index r = 0; r < rows; ++r) {
+    const T* target = q.y + (i + r) * (q.cols / q.levels) + first / q.levels;
+    for (Index e = 0, level = first % q.levels; e < cols; ++e) {
+      y[r * cols + e] = *target;
+      p[r * cols + e] = T(q.p[level]);
+      if (++level == q.levels) level = 0, ++target;
+    }
+  }
+}
+
 // sum_i s_i sum_j L (rows, cols)
 template <class T>
 CR_FN double weighted_sum(const LossArgs<T>& q, Index first, Index rows, const T* L, Index cols) {
@@ -44,10 +57,11 @@ CR_FN double weighted_sum(const LossArgs<T>& q, Index first, Index rows, const T
   return total;
 }
 
-// L = sum_m value(x_m, y_m)
+// L = sum_m value(x_m, y_m, p_m)
 template <class Loss, class T>
 double elementwise(const LossArgs<T>& q) {
-  T hot[run], out[run], factor[run];
+  T target[run], out[run], factor[run], p[Loss::has_parameter ? run : 1];
+  const auto parameter = [&p](Index e) { return Loss::has_parameter ? p[e] : T(0); };
   double total = 0;
   const Index block = rows_a_run(q.cols), width = smaller(q.cols, run);
   for (Index i = 0; i < q.rows; i += block) {
@@ -55,9 +69,12 @@ double elementwise(const LossArgs<T>& q) {
     for (Index j = 0; j < q.cols; j += width) {
       const Index w = smaller(width, q.cols - j), at = i * q.cols + j, n = m * w;  // m > 1 only where a row is one piece
       const T* x = q.x + at;
-      const T* y = q.y ? q.y + at : hot;
-      if (!q.y) one_hot(hot, q.labels + i, m, j, w);
-      for (Index e = 0; e < n; ++e) out[e] = Loss::value(x[e], y[e]);
+      const T* y = q.y && !Loss::has_parameter ? q.y + at : target;
+      if (Loss::has_parameter)
+        by_level(target, p, q, i, m, j, w);
+      else if (!q.y)
+        one_hot(target, q.labels + i, m, j, w);
+      for (Index e = 0; e < n; ++e) out[e] = Loss::value(x[e], y[e], parameter(e));
       total += w == 1 ? weighted_sum(q, i, m, out, Index(1)) : weighted_sum(q, i, m, out, w);  // one column: no inner loop
       if (!q.dx) continue;
       const T scale = T(q.scale);
@@ -67,9 +84,9 @@ double elementwise(const LossArgs<T>& q) {
         else
           for (Index r = 0; r < m; ++r)
             for (Index e = 0; e < w; ++e) factor[r * w + e] = scale * q.s[i + r];
-        for (Index e = 0; e < n; ++e) out[e] = factor[e] == T(0) ? T(0) : factor[e] * Loss::gradient(x[e], y[e]);
+        for (Index e = 0; e < n; ++e) out[e] = factor[e] == T(0) ? T(0) : factor[e] * Loss::gradient(x[e], y[e], parameter(e));
       } else {
-        for (Index e = 0; e < n; ++e) out[e] = scale * Loss::gradient(x[e], y[e]);
+        for (Index e = 0; e < n; ++e) out[e] = scale * Loss::gradient(x[e], y[e], parameter(e));
       }
       store(q.dx + at, out, n, q.accum);
     }
@@ -183,13 +200,38 @@ template <class T>
 double squared_error(const LossArgs<T>& q) {
   return elementwise<SquaredError>(q);
 }
+template <class T>
+double absolute_error(const LossArgs<T>& q) {
+  return elementwise<AbsoluteError>(q);
+}
+template <class T>
+double huber(const LossArgs<T>& q) {
+  return elementwise<Huber>(q);
+}
+template <class T>
+double quantile(const LossArgs<T>& q) {
+  return elementwise<Quantile>(q);
+}
+template <class T>
+double exp_poisson(const LossArgs<T>& q) {
+  return elementwise<ExpPoisson>(q);
+}
+template <class T>
+double poisson(const LossArgs<T>& q) {
+  return elementwise<Poisson>(q);
+}
 
 #define CR_DEFINE(T)                                                \
   template double softmax_cross_entropy(const LossArgs<T>&);        \
   template double cross_entropy(const LossArgs<T>&);                \
   template double sigmoid_binary_cross_entropy(const LossArgs<T>&); \
   template double binary_cross_entropy(const LossArgs<T>&);         \
-  template double squared_error(const LossArgs<T>&);
+  template double squared_error(const LossArgs<T>&);                \
+  template double absolute_error(const LossArgs<T>&);               \
+  template double huber(const LossArgs<T>&);                        \
+  template double quantile(const LossArgs<T>&);                     \
+  template double exp_poisson(const LossArgs<T>&);                  \
+  template double poisson(const LossArgs<T>&);
 CR_DEFINE(float)
 CR_DEFINE(double)
 

@@ -32,6 +32,16 @@ template <class T>
 double binary_cross_entropy(const LossArgs<T>& q);
 template <class T>
 double squared_error(const LossArgs<T>& q);
+template <class T>
+double absolute_error(const LossArgs<T>& q);
+template <class T>
+double huber(const LossArgs<T>& q);
+template <class T>
+double quantile(const LossArgs<T>& q);
+template <class T>
+double exp_poisson(const LossArgs<T>& q);
+template <class T>
+double poisson(const LossArgs<T>& q);
 
 // update.cpp
 template <class T>

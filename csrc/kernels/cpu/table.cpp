@@ -21,6 +21,11 @@ Kernels<T> make_table() noexcept {
   k.sigmoid_binary_cross_entropy = &sigmoid_binary_cross_entropy<T>;
   k.binary_cross_entropy = &binary_cross_entropy<T>;
   k.squared_error = &squared_error<T>;
+  k.absolute_error = &absolute_error<T>;
+  k.huber = &huber<T>;
+  k.quantile = &quantile<T>;
+  k.exp_poisson = &exp_poisson<T>;
+  k.poisson = &poisson<T>;
   k.sgd = &sgd<T>;
   k.rmsprop = &rmsprop<T>;
   k.adam = &adam<T>;

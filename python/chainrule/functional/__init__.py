@@ -18,8 +18,13 @@ from typing import Any
 from ._activations import ACTIVATIONS, MADE, softmax, softmax_backward
 from ._layers import dense, dense_backward, dropout, standardize, standardize_backward
 from ._losses import (
+    absolute_error,
     binary_cross_entropy,
     cross_entropy,
+    exp_poisson,
+    huber,
+    poisson,
+    quantile,
     sigmoid_binary_cross_entropy,
     softmax_cross_entropy,
     squared_error,
@@ -28,6 +33,7 @@ from ._optim import adam, adamw, penalty, rmsprop, sgd
 
 __all__ = [
     "ACTIVATIONS",
+    "absolute_error",
     "adam",
     "adamw",
     "binary_cross_entropy",
@@ -35,7 +41,11 @@ __all__ = [
     "dense",
     "dense_backward",
     "dropout",
+    "exp_poisson",
+    "huber",
     "penalty",
+    "poisson",
+    "quantile",
     "rmsprop",
     "sgd",
     "sigmoid_binary_cross_entropy",

@@ -107,6 +107,10 @@ def _elu(z: Array, p: float) -> Array:
     return np.where(z > 0, z, p * np.expm1(z))
 
 
+def _exp(z: Array, p: float) -> Array:
+    return np.exp(z)
+
+
 _LIST = (
     Activation(
         "identity", "g(z) = z", "glorot", None, (),
@@ -156,6 +160,7 @@ _LIST = (
         lambda z, p: _limits(_sigmoid(z) + z * _sigmoid_1(z), z, 0.0, 1.0),
         lambda z, p: _limits(2 * _sigmoid_1(z) + z * _sigmoid_2(z), z, 0.0, 0.0),
     ),
+    Activation("exp", "g(z) = exp z", "glorot", None, (), _exp, _exp, _exp),
 )  # fmt: skip
 ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in _LIST}
 

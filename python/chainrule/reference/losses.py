@@ -7,7 +7,7 @@ guards a logarithm is that of the argument's dtype; everything else is float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -90,16 +90,75 @@ def squared_error(a: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = 
         return _weighted(0.5 * d * d, d, s, scale)
 
 
+def absolute_error(a: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = None, scale: float = 1.0) -> tuple[float, Array]:
+    """L = sum_m |y_m - a_m|,  da = sign(a - y), sign(0) = 0."""
+    x = float64(a)
+    d = x - targets(x, y)
+    return _weighted(np.abs(d), np.sign(d), s, scale)
+
+
+def huber(a: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = None, scale: float = 1.0, *, delta: float = 1.0) -> tuple[float, Array]:
+    """L = sum_m 1/2 d^2 for |d| <= delta, delta |d| - 1/2 delta^2 beyond, d = y_m - a_m.
+
+    da = a - y, kept in [-delta, delta].
+    """
+    x = float64(a)
+    d = x - targets(x, y)
+    with np.errstate(all="ignore"):
+        value = np.where(np.abs(d) <= delta, 0.5 * d * d, delta * np.abs(d) - 0.5 * delta**2)
+        return _weighted(value, np.clip(d, -delta, delta), s, scale)
+
+
+def quantile(
+    a: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = None, scale: float = 1.0, *, q: Sequence[float] = (0.5,)
+) -> tuple[float, Array]:
+    """L = sum_m sum_l max(q_l d, (q_l - 1) d), d = y_m - a_ml; a (..., M K) for y (..., M) and K levels, the levels fastest.
+
+    da = -q_l for d > 0, 1 - q_l for d < 0, 0 for d = 0.
+    """
+    x, level = float64(a), float64(q)
+    each = x.reshape(*x.shape[:-1], x.shape[-1] // len(level), len(level))
+    d = targets(each[..., 0], y)[..., None] - each
+    value = np.maximum(level * d, (level - 1) * d)
+    da = np.where(d > 0, -level, np.where(d < 0, 1 - level, 0.0 * d))
+    return _weighted(value.reshape(x.shape), da.reshape(x.shape), s, scale)
+
+
+def exp_poisson(z: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = None, scale: float = 1.0) -> tuple[float, Array]:
+    """L = sum_m exp(z_m) - y_m + y_m (log y_m - z_m), 0 log 0 = 0,  dz = exp(z) - y."""
+    x = float64(z)
+    t = targets(x, y)
+    with np.errstate(all="ignore"):
+        return _weighted(np.exp(x) - t + t * (np.log(np.where(t > 0, t, 1)) - x), np.exp(x) - t, s, scale)
+
+
+def poisson(a: npt.ArrayLike, y: npt.ArrayLike, s: npt.ArrayLike | None = None, scale: float = 1.0) -> tuple[float, Array]:
+    """L = sum_m a_m - y_m + y_m log(y_m / a_m), 0 log 0 = 0,  da = (a - y) / a.
+
+    In the logarithm and the quotient a is kept >= the smallest normal number.
+    """
+    x = float64(a)
+    t, low = targets(x, y), np.maximum(x, _tiny(a))
+    with np.errstate(all="ignore"):
+        return _weighted(x - t + t * (np.log(np.where(t > 0, t, 1)) - np.log(low)), (x - t) / low, s, scale)
+
+
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "cross_entropy": cross_entropy,
     "sigmoid_binary_cross_entropy": sigmoid_binary_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
     "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "huber": huber,
+    "quantile": quantile,
+    "exp_poisson": exp_poisson,
+    "poisson": poisson,
 }
 # (loss, activation of the output): the loss of z that is the same thing and stays finite where the output saturates
 CANONICAL: dict[tuple[str, str], str] = {
     ("cross_entropy", "softmax"): "softmax_cross_entropy",
     ("binary_cross_entropy", "sigmoid"): "sigmoid_binary_cross_entropy",
     ("squared_error", "identity"): "squared_error",
+    ("poisson", "exp"): "exp_poisson",
 }

@@ -21,6 +21,7 @@ from .random import dropout, stream_of
 Spec = Mapping[str, Any]
 Parameters = Mapping[str, npt.ArrayLike]
 LossFunction = Callable[[Any, Array], tuple[float, npt.ArrayLike]]
+Loss = str | Mapping[str, Any] | LossFunction
 # (l1, l2, names of the parameters), as in `penalty`; None stands for every W
 Penalty = tuple[float, float, Sequence[str] | None]
 
@@ -188,7 +189,7 @@ def network_loss_and_gradient(
     parameters: Parameters,
     x: Any,
     y: Any,
-    loss: str | LossFunction | tuple[str | LossFunction, ...],
+    loss: Loss | tuple[Loss, ...],
     *,
     loss_weights: Sequence[float] | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -202,8 +203,8 @@ def network_loss_and_gradient(
     Parameters
     ----------
     x, y, loss, loss_weights
-        One, or a tuple: by input, and by output. A loss is a name of `LOSSES` or a function (y, a) -> (value, da) of
-        the whole batch.
+        One, or a tuple: by input, and by output. A loss is a name of `LOSSES`, a spec {"type": name, parameter: value},
+        or a function (y, a) -> (value, da) of the whole batch.
     sample_weight
         (n,); all rows of a sample have its weight.
     penalties
@@ -217,16 +218,18 @@ def network_loss_and_gradient(
     total = 0.0
     da: dict[int, Array] = {}
     dz: dict[int, Array] = {}
-    for node, name, target, factor in zip(outputs, _tuple(loss), _tuple(y), loss_weights or [1.0] * len(outputs), strict=True):
-        if callable(name):
-            value, d = name(target, tape.a[node])
+    for node, one, target, factor in zip(outputs, _tuple(loss), _tuple(y), loss_weights or [1.0] * len(outputs), strict=True):
+        if callable(one):
+            value, d = one(target, tape.a[node])
             into, d = da, factor * float64(d)
         else:
+            options = {} if isinstance(one, str) else dict(one)
+            name = options.pop("type", one)
             fused = losses.CANONICAL.get((name, tape.activation(node)))
             argument, into = (tape.z[node], dz) if fused else (tape.a[node], da)
             weight = np.ones(len(argument)) if sample_weight is None else float64(sample_weight)
             rows = int(np.prod(argument.shape[1:-1]))
-            value, d = losses.LOSSES[fused or name](argument, target, weight, factor / (weight.sum() * rows))
+            value, d = losses.LOSSES[fused or name](argument, target, weight, factor / (weight.sum() * rows), **options)
             value /= weight.sum() * rows
         into[node] = into.get(node, 0.0) + d
         total += factor * value
