@@ -229,14 +229,6 @@ def test_other_types_are_refused(make: Callable[[], Any], message: str, dtype: s
     net.fit(PLAIN, LABELS, epochs=1)
 
 
-def test_sparse_matrices_are_named() -> None:
-    """The message says how to make one dense."""
-    sparse = pytest.importorskip("scipy.sparse")
-    for kind in (sparse.csr_matrix, sparse.coo_array):
-        with pytest.raises(TypeError, match=r"\[X\] is a sparse .*: expected a dense array, such as its \.toarray\(\)"):
-            network("float32").predict(kind(PLAIN))
-
-
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 kinds = st.sampled_from([np.dtype(d) for d in ("f4", "f8", ">f8", "f2", "i4", "u1", "i8", "?", "c8", "U2", "O", "M8[s]", "longdouble")])
 

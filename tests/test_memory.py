@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apart
@@ -157,6 +158,36 @@ def test_x_is_not_copied() -> None:
     growth = apart.run(no_copy)
     print(growth)
     assert len(growth) == 5
+    assert all(more <= 16 for more in growth.values())
+
+
+def sparse_rows() -> dict[str, float]:
+    """1,000,000 x 2,000 numbers, of which each row has three; as float32 the matrix would have 8 GB. In order and shuffled, then predicted."""
+    rows, width, each = 1_000_000, 2_000, 3
+    indices = (np.arange(rows * each, dtype=np.int64) * 7919 % width).astype(np.int32)
+    indptr = np.arange(rows + 1, dtype=np.int32) * each
+    X = SimpleNamespace(format="csr", shape=(rows, width), data=np.ones(rows * each, dtype=np.float32), indices=indices, indptr=indptr)
+    y = np.arange(rows) % 2
+    net = cr.Network([cr.Input(width), cr.Dense(8, "tanh"), cr.Dense(2, "softmax")])
+    growth = {}
+    for name, batch in (("batches", 1000), ("full batch", None)):
+        with Watch() as watch:
+            net.fit(X, y, batch_size=batch, epochs=1)
+        growth[name] = watch.growth / MB
+    with Watch() as watch:
+        a = net.predict(X)
+    growth["predict"] = (watch.growth - a.nbytes) / MB
+    with Watch() as watch:
+        net.loss_and_gradient(X, y)
+    growth["gradient"] = watch.growth / MB
+    return growth
+
+
+def test_sparse_rows_stay_sparse() -> None:
+    """A chunk of rows at a time is made dense: nothing grows with their number."""
+    growth = apart.run(sparse_rows, timeout=200)
+    print(growth)
+    assert len(growth) == 4
     assert all(more <= 16 for more in growth.values())
 
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/convert.h"
 
+#include <limits>
+#include <tuple>
+
 namespace chainrule::bindings {
 
 namespace {
@@ -51,14 +54,20 @@ DType dtype_of(const py::array& a, const std::string& name) {
                        ": expected bool, integers or floating-point numbers");
 }
 
-std::string shape_text(const py::array& a) {
+std::string shape_text(const std::vector<Index>& shape) {
   std::string s = "(";
-  for (py::ssize_t i = 0; i < a.ndim(); ++i) s += (i ? ", " : "") + std::to_string(a.shape(i));
-  return s + (a.ndim() == 1 ? ",)" : ")");
+  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + (shape.size() == 1 ? ",)" : ")");
+}
+std::string shape_text(const py::array& a) { return shape_text(std::vector<Index>(a.shape(), a.shape() + a.ndim())); }
+std::string shape_text(const Source& s) {
+  std::vector<Index> shape = s.shape;
+  shape.insert(shape.begin(), s.rows);
+  return shape_text(shape);
 }
 
 // The array's axes after the first against a shape; binds the symbolic axis. (n,) equals (n, 1).
-void match(const Source& s, const py::array& a, const Shape& shape, const std::string& who, Index& time, bool& bound) {
+void match(const Source& s, const Shape& shape, const std::string& who, Index& time, bool& bound) {
   std::vector<Index> dims = s.shape;
   if (dims.empty() && shape.dims.size() == 1 && shape.dims[0] == 1) dims = {1};
   bool fits = dims.size() == shape.dims.size();
@@ -73,7 +82,7 @@ void match(const Source& s, const py::array& a, const Shape& shape, const std::s
       bound = true;
     }
   }
-  CR_CHECK(fits, "[", who, "] ", s.name, " has shape ", shape_text(a), ": expected ", shape.str());
+  CR_CHECK(fits, "[", who, "] ", s.name, " has shape ", shape_text(s), ": expected ", shape.str());
 }
 }  // namespace
 
@@ -158,7 +167,29 @@ py::tuple shape_tuple(const Shape& s) {
   return t;
 }
 
-Source source(const py::array& a, const std::string& name) {
+namespace {
+// intake.Csr: data, indices and indptr are contiguous, the last two int32 or both int64
+Source sparse_source(const py::object& x, const std::string& name) {
+  const py::array data = x.attr("data"), indices = x.attr("indices"), indptr = x.attr("indptr");
+  Source s;
+  s.name = name;
+  s.dtype = dtype_of(data, name);
+  std::tie(s.rows, s.size) = x.attr("shape").cast<std::pair<Index, Index>>();
+  CR_CHECK(s.rows >= 0 && s.size >= 0 && s.size <= std::numeric_limits<std::int32_t>::max(), "[", name, "] is sparse and has ", s.size,
+           " columns: expected at most 2147483647");
+  s.shape = {s.size};
+  s.data = static_cast<const char*>(data.data());
+  s.csr = {static_cast<const char*>(indptr.data()), static_cast<const char*>(indices.data()), indices.itemsize() == 8, indices.size()};
+  CR_CHECK(indptr.size() == s.rows + 1, "[", name, "] has ", indptr.size(), " entries in indptr: expected ", s.rows + 1, ", one more than rows");
+  CR_CHECK(indices.size() == data.size(), "[", name, "] has ", indices.size(), " column indices and ", data.size(), " values: expected as many");
+  for (Index i = 0; i < s.rows; ++i) s.csr.extent(i, name);
+  return s;
+}
+}  // namespace
+
+Source source(const py::object& object, const std::string& name) {
+  if (py::hasattr(object, "indptr")) return sparse_source(object, name);
+  const auto a = object.cast<py::array>();
   Source s;
   s.name = name;
   s.dtype = dtype_of(a, name);
@@ -186,10 +217,10 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
   bool bound = false;
   CR_CHECK(inputs.size() == graph.inputs.size(), "got ", inputs.size(), " input arrays: expected ", graph.inputs.size());
   for (std::size_t j = 0; j < inputs.size(); ++j) {
-    const py::array a = inputs[j].cast<py::array>();
+    const py::object a = inputs[j];
     const Op& op = graph.ops[static_cast<std::size_t>(graph.inputs[j])];
     Source s = source(a, inputs.size() == 1 ? "X" : op.name);
-    match(s, a, op.shape, op.name, d.time, bound);
+    match(s, op.shape, op.name, d.time, bound);
     CR_CHECK(j == 0 || s.rows == d.rows, "[", op.name, "] has ", s.rows, " rows: the first input has ", d.rows);
     d.rows = s.rows;
     s.check = check;
@@ -221,7 +252,7 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
         expected.dims.back() /= levels;
       }
       if (target.labels && target.y.shape.size() == expected.dims.size() + 1 && target.y.shape.back() == 1) expected.dims.push_back(1);
-      match(target.y, y, expected, op.name, d.time, bound);
+      match(target.y, expected, op.name, d.time, bound);
       result->keep.push_back(y);
     }
     if (t.contains("s") && !t["s"].is_none()) {
@@ -229,7 +260,7 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
       target.weighted = true;
       target.s = source(s, "sample_weight");
       CR_CHECK(target.s.rows == d.rows && (target.s.size == 1 || target.s.size == target.rows_per_sample), "[sample_weight] has shape ",
-               shape_text(s), ": expected one weight a row, (", d.rows, ",)");
+               shape_text(target.s), ": expected one weight a row, (", d.rows, ",)");
       result->keep.push_back(s);
     }
     if (custom) {

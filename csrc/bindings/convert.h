@@ -30,7 +30,7 @@ std::vector<LossChoice> loss_choices(const py::list& losses);  // [{"type": ...,
 std::vector<Segment> segments(const Graph& graph, std::vector<Segment> plain, const py::list& penalties);
 py::tuple shape_tuple(const Shape& s);
 
-Source source(const py::array& array, const std::string& name);
+Source source(const py::object& array, const std::string& name);  // a NumPy array, or an intake.Csr
 
 // The arrays of a call, kept alive while the core reads them.
 template <class T>

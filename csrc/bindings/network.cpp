@@ -59,16 +59,21 @@ py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& 
 
 // Raises at the first row that holds NaN or inf, or a number that T cannot hold.
 template <class T>
-void check_finite(const py::array& array, const std::string& name) {
+void check_finite(const py::object& array, const std::string& name) {
   Source s = source(array, name);
   s.check = true;
-  const Index block = std::max<Index>(1, 16384 / std::max<Index>(1, s.size));
-  std::vector<T> buffer(static_cast<std::size_t>(block * s.size));
+  const bool sparse = s.csr.indptr != nullptr;
+  const Index block = sparse ? 1024 : std::max<Index>(1, 16384 / std::max<Index>(1, s.size));
+  std::vector<T> buffer(sparse ? 0 : static_cast<std::size_t>(block * s.size));
+  SparseRows<T> rows;
   Signals signals;
   without_gil(signals, [&] {
     for (Index first = 0; first < s.rows; first += block) {
       const Index n = std::min(block, s.rows - first);
-      if (!s.template in_place<T>(first, n)) s.template gather<T>(nullptr, first, n, buffer.data());
+      if (sparse)
+        s.gather(nullptr, first, n, rows);
+      else if (!s.template in_place<T>(first, n))
+        s.gather(nullptr, first, n, buffer.data());
       if (signals.cancel.check(0)) throw Interrupted();
     }
   });
@@ -171,7 +176,7 @@ void bind(py::module_& m, const char* name) {
       [](const Handle<T>& h, const py::list& inputs, const py::list& targets) { arrays<T>(h.net->graph, inputs, targets, false, false); },
       py::arg("inputs"), py::arg("targets"));
   c.def(
-      "check_finite", [](const Handle<T>&, const py::array& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
+      "check_finite", [](const Handle<T>&, const py::object& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
       py::arg("name"));
   c.def("stop", [](Handle<T>& h) { h.net->stop = true; });
   c.def("clear_gradients", [](Handle<T>& h) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/source.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -67,34 +68,103 @@ template <class T>
 constexpr DType own_dtype() {
   return std::is_same_v<T, float> ? DType::F32 : std::is_same_v<T, double> ? DType::F64 : DType::I32;
 }
+
+// f(S{}) for the element type S
+template <class F>
+void visit(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::Bool: f(Bool{}); break;
+    case DType::I8: f(std::int8_t{}); break;
+    case DType::U8: f(std::uint8_t{}); break;
+    case DType::I16: f(std::int16_t{}); break;
+    case DType::U16: f(std::uint16_t{}); break;
+    case DType::I32: f(std::int32_t{}); break;
+    case DType::U32: f(std::uint32_t{}); break;
+    case DType::I64: f(std::int64_t{}); break;
+    case DType::U64: f(std::uint64_t{}); break;
+    case DType::F16: f(Half{}); break;
+    case DType::F32: f(float{}); break;
+    case DType::F64: f(double{}); break;
+  }
+}
+
+Index load_index(const char* p, Index i, bool wide) { return wide ? load<std::int64_t>(p + i * 8) : load<std::int32_t>(p + i * 4); }
+
+template <class T>
+void check_row(const Source& source, Index row, const T* values, Index n) {
+  if constexpr (std::is_floating_point_v<T>) {
+    for (Index i = 0; source.check && i < n; ++i)
+      CR_CHECK(std::isfinite(values[i]), "[", source.name, "] row ", row, " holds ", values[i], ": expected finite numbers that ",
+               sizeof(T) == 4 ? "float32" : "float64", " can hold");
+  }
+}
+
+// Appends the columns and values of one row.
+template <class T, class S>
+void append_row(const Source& source, Index row, SparseRows<T>& out) {
+  const Csr& csr = source.csr;
+  const Csr::Extent e = csr.extent(row, source.name);
+  const std::size_t before = out.value.size(), n = static_cast<std::size_t>(e.end - e.begin);
+  out.column.resize(before + n);
+  out.value.resize(before + n);
+  std::int32_t* column = out.column.data() + before;
+  T* value = out.value.data() + before;
+  bool inside = true;
+  for (std::size_t i = 0; i < n; ++i) {
+    const Index at = e.begin + static_cast<Index>(i), c = load_index(csr.indices, at, csr.wide);
+    inside = inside && c >= 0 && c < source.size;
+    column[i] = static_cast<std::int32_t>(c);
+    value[i] = convert<T>(load<S>(source.data + at * static_cast<Index>(sizeof(S))));
+  }
+  for (Index at = e.begin; !inside && at < e.end; ++at) {
+    const Index c = load_index(csr.indices, at, csr.wide);
+    CR_CHECK(c >= 0 && c < source.size, "[", source.name, "] row ", row, " has a number in column ", c, ": expected 0 to ", source.size - 1);
+  }
+  CR_CHECK(inside, "[", source.name, "] row ", row, " was changed while it was read");
+  check_row(source, row, value, static_cast<Index>(n));
+  out.begin.push_back(static_cast<Index>(before + n));
+}
 }  // namespace
+
+Csr::Extent Csr::extent(Index row, const std::string& name) const {
+  const Extent e{load_index(indptr, row, wide), load_index(indptr, row + 1, wide)};
+  CR_CHECK(0 <= e.begin && e.begin <= e.end && e.end <= stored, "[", name, "] row ", row, " goes from ", e.begin, " to ", e.end,
+           " (indptr): expected a range within the ", stored, " stored values");
+  return e;
+}
+
+template <class T>
+void Source::gather(const Index* index, Index first, Index n, SparseRows<T>& out) const {
+  out.begin.assign(1, 0);
+  out.column.clear();
+  out.value.clear();
+  visit(dtype, [&](auto s) {
+    for (Index i = first; i < first + n; ++i) append_row<T, decltype(s)>(*this, index ? index[i] : i, out);
+  });
+}
 
 template <class T>
 void Source::gather(const Index* index, Index first, Index n, T* out) const {
-  switch (dtype) {
-    case DType::Bool: copy_rows<T, Bool>(*this, index, first, n, out); break;
-    case DType::I8: copy_rows<T, std::int8_t>(*this, index, first, n, out); break;
-    case DType::U8: copy_rows<T, std::uint8_t>(*this, index, first, n, out); break;
-    case DType::I16: copy_rows<T, std::int16_t>(*this, index, first, n, out); break;
-    case DType::U16: copy_rows<T, std::uint16_t>(*this, index, first, n, out); break;
-    case DType::I32: copy_rows<T, std::int32_t>(*this, index, first, n, out); break;
-    case DType::U32: copy_rows<T, std::uint32_t>(*this, index, first, n, out); break;
-    case DType::I64: copy_rows<T, std::int64_t>(*this, index, first, n, out); break;
-    case DType::U64: copy_rows<T, std::uint64_t>(*this, index, first, n, out); break;
-    case DType::F16: copy_rows<T, Half>(*this, index, first, n, out); break;
-    case DType::F32: copy_rows<T, float>(*this, index, first, n, out); break;
-    case DType::F64: copy_rows<T, double>(*this, index, first, n, out); break;
+  if (csr.indptr) {
+    SparseRows<T> rows;
+    for (Index i = first; i < first + n; ++i, out += size) {
+      gather(index, i, 1, rows);
+      std::fill(out, out + size, T(0));
+      for (std::size_t e = 0; e < rows.value.size(); ++e) out[rows.column[e]] += rows.value[e];
+      check_row(*this, index ? index[i] : i, out, rows.value.empty() ? 0 : size);  // a sum of finite numbers may overflow
+    }
+    return;
   }
+  visit(dtype, [&](auto s) { copy_rows<T, decltype(s)>(*this, index, first, n, out); });
   if constexpr (std::is_floating_point_v<T>) {
     if (check && !kernels<T>().all_finite(out, n * size))
-      for (Index i = 0; i < n * size; ++i)
-        CR_CHECK(std::isfinite(out[i]), "[", name, "] row ", index ? index[first + i / size] : first + i / size, " holds ", out[i],
-                 ": expected finite numbers that ", sizeof(T) == 4 ? "float32" : "float64", " can hold");
+      for (Index i = 0; i < n; ++i) check_row(*this, index ? index[first + i] : first + i, out + i * size, size);
   }
 }
 
 template <class T>
 const T* Source::in_place(Index first, Index n) const {
+  if (csr.indptr) return nullptr;
   const bool aligned = reinterpret_cast<std::uintptr_t>(data) % alignof(T) == 0;
   if (copy || dtype != own_dtype<T>() || !packed || !aligned || row_stride != size * static_cast<Index>(sizeof(T))) return nullptr;
   const T* p = reinterpret_cast<const T*>(data + first * row_stride);
@@ -107,6 +177,8 @@ const T* Source::in_place(Index first, Index n) const {
 template void Source::gather<float>(const Index*, Index, Index, float*) const;
 template void Source::gather<double>(const Index*, Index, Index, double*) const;
 template void Source::gather<std::int32_t>(const Index*, Index, Index, std::int32_t*) const;
+template void Source::gather<float>(const Index*, Index, Index, SparseRows<float>&) const;
+template void Source::gather<double>(const Index*, Index, Index, SparseRows<double>&) const;
 template const float* Source::in_place<float>(Index, Index) const;
 template const double* Source::in_place<double>(Index, Index) const;
 template const std::int32_t* Source::in_place<std::int32_t>(Index, Index) const;

@@ -168,7 +168,7 @@ def check_gradient(net: Network, x: Any, y: Any, loss: Any, loss_weights: Any, e
         raise ValueError(f"[check_gradient] entries is {entries}: expected at least 1")
     twin = net.astype("float64")
     twin._core.set_training_state({})
-    arrays = [np.asarray(a, dtype=np.float64) for a in intake.inputs(twin, x)]
+    arrays = [a if isinstance(a, intake.Csr) else np.asarray(a, dtype=np.float64) for a in intake.inputs(twin, x)]
     losses = intake.resolve_losses(twin, loss, loss_weights)
     targets = intake.targets(twin, y, losses, None, len(arrays[0]))
     specs = intake.loss_specs(losses)

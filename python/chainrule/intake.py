@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def numeric(x: Any, who: str) -> Array:
     except ValueError as error:
         raise ValueError(f"[{who}] is no array: {error}") from None
     if a.dtype.kind not in "biuf":
-        if hasattr(x, "toarray"):
+        if hasattr(x, "toarray"):  # only inputs may be sparse
             raise TypeError(f"[{who}] is a sparse {type(x).__name__}: expected a dense array, such as its .toarray()")
         hint = {
             "c": "complex numbers",
@@ -69,9 +70,60 @@ def numeric(x: Any, who: str) -> Array:
     return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
+class Csr:
+    """A sparse matrix (n, width) by rows: row i holds data[indptr[i]:indptr[i + 1]] in the columns indices[indptr[i]:indptr[i + 1]].
+
+    The arrays of `x` (what SciPy calls CSR), none of them copied where they are contiguous and of native byte order. Columns may come in any order;
+    numbers in the same place add. What stands in the arrays is checked by the core, where it is read.
+    """
+
+    ndim = 2
+
+    def __init__(self, x: Any, who: str) -> None:
+        shape = tuple(x.shape)
+        if len(shape) != 2 or min(shape) < 0:
+            raise ValueError(f"[{who}] is a sparse {type(x).__name__} of shape {shape}: expected (n, width)")
+        self.shape = (operator.index(shape[0]), operator.index(shape[1]))
+        self.data = np.ascontiguousarray(numeric(x.data, who))
+        indices, indptr = np.asarray(x.indices), np.asarray(x.indptr)
+        for name, a in (("data", self.data), ("indices", indices), ("indptr", indptr)):
+            if a.ndim != 1 or (a is not self.data and a.dtype.kind not in "iu"):
+                kind = "numbers" if a is self.data else "integers"
+                raise ValueError(f"[{who}] is sparse and its {name} has shape {a.shape}, dtype {a.dtype}: expected a vector of {kind}")
+        wide = np.int32 if indices.dtype == indptr.dtype == np.int32 else np.int64
+        self.indices, self.indptr = np.ascontiguousarray(indices, dtype=wide), np.ascontiguousarray(indptr, dtype=wide)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the numbers."""
+        return self.data.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Of the numbers."""
+        return self.data.nbytes
+
+
+def array_or_csr(x: Any, who: str) -> Array | Csr:
+    """Return a sparse matrix of any of SciPy's formats by rows, anything else as `numeric` does. SciPy itself is not needed."""
+    kind = getattr(x, "format", None)
+    if isinstance(kind, str):
+        if kind != "csr" and hasattr(x, "tocsr"):
+            try:
+                x, kind = x.tocsr(), "csr"
+            except ValueError as error:
+                raise ValueError(f"[{who}] is a sparse {type(x).__name__}: {error}") from None
+        if kind == "csr" and hasattr(x, "indptr"):
+            return Csr(x, who)
+    return numeric(x, who)
+
+
 def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     """Spread what was given for several inputs or outputs: a tuple or list in order, or a dict by name."""
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not hasattr(given, "tocsr"):  # SciPy's dok_array is a dict
         if set(given) != set(names):
             raise ValueError(f"[{what}] is a dict with the keys {sorted(map(str, given))}: expected {list(names)}")
         return [given[n] for n in names]
@@ -83,12 +135,12 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     return list(given)
 
 
-def inputs(net: Network, X: Any) -> list[Array]:
-    """Return the arrays of `X` in the order of the network's inputs."""
+def inputs(net: Network, X: Any) -> list[Array | Csr]:
+    """Return the arrays of `X`, each dense or sparse, in the order of the network's inputs."""
     names = net.input_names
     given = by_name(X, names, "X")
     single = len(names) == 1
-    arrays = [numeric(x, "X" if single else n) for x, n in zip(given, names, strict=True)]
+    arrays = [array_or_csr(x, "X" if single else n) for x, n in zip(given, names, strict=True)]
     for a, n in zip(arrays, names, strict=True):
         if a.ndim == 0:
             raise ValueError(f"[{n}] X is a single number: expected an array whose first axis counts the samples")
@@ -216,13 +268,13 @@ def _weights(sample_weight: Any) -> Array:
     return s
 
 
-def check_finite(net: Network, arrays: Sequence[Array], target_list: Sequence[dict[str, Any]]) -> bool:
-    """Look for NaN and inf now where the arrays are small; return whether the core has to look while it gathers."""
+def check_finite(net: Network, arrays: Sequence[Array | Csr], target_list: Sequence[dict[str, Any]]) -> bool:
+    """Look for NaN and inf (and for columns that are none) now where the arrays are small; return whether the core has to look while it gathers."""
     later = False
     names = ["X"] if len(arrays) == 1 else net.input_names
     ys = [("y", t["y"]) for t in target_list if "custom" not in t and not t["labels"]]
     for name, a in [*zip(names, arrays, strict=True), *ys]:
-        if a.ndim == 0 or a.dtype.kind in "bui":
+        if not isinstance(a, Csr) and (a.ndim == 0 or a.dtype.kind in "bui"):
             continue
         if a.nbytes > CHECKED_UP_FRONT:
             later = True

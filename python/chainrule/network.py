@@ -88,7 +88,10 @@ class Network(Structure):
     # ---- using it ---------------------------------------------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> Any:
-        """Return a[K-1], of shape (n, ...): an array, or a tuple of arrays for several outputs. A NaN in a row stays in that row."""
+        """Return a[K-1], of shape (n, ...): an array, or a tuple of arrays for several outputs. A NaN in a row stays in that row.
+
+        X is what :meth:`fit` takes, dense or sparse.
+        """
         out = self._direct(X)
         if out is not None:
             return out
@@ -131,6 +134,8 @@ class Network(Structure):
         ----------
         X : array (n, ...), tuple or dict of arrays, or Batches
             Any bool, integer or float dtype and any strides; rows are converted while they are gathered, nothing is copied whole.
+            An input of one axis may also be a sparse matrix (n, width): SciPy's CSR as it is, in any order of columns, what is stored twice adds
+            (in the network's dtype); another of its formats is made CSR first. Its rows are made dense a batch at a time, never as a whole.
         y : array, tuple or dict
             Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise. ``Quantile`` has (n, m) for
             an output of m columns a level.
