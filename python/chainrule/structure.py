@@ -155,6 +155,32 @@ class Structure:
         """b[k] (n_{k+1},): writable views; None where a layer has no bias."""
         return Weights([self._parameters.get(f"{name}.b") for name in self._chain("b")])
 
+    def formula(self, format: str = "text") -> str:
+        r"""Return the network as formulas with its sizes.
+
+        Parameters
+        ----------
+        format : {"text", "latex"}
+            "text" is ``print(net)``: the book's indices beside ours. "latex" is one ``aligned`` block in the book's notation, one formula
+            a line, for MathJax, KaTeX or LaTeX: ``IPython.display.Math(net.formula("latex"))``.
+
+        Raises
+        ------
+        ValueError
+            The format is another.
+
+        Examples
+        --------
+        >>> import chainrule as cr
+        >>> print(cr.Network([cr.Input(4), cr.Dense(3, "relu", bias=False)]).formula("latex"))
+        \begin{aligned}
+        a^{(1)} &= x, &\quad a^{(1)} \in \mathbb{R}^{4} \\
+        z^{(2)} &= W^{(1)} a^{(1)}, &\quad W^{(1)} \in \mathbb{R}^{3 \times 4} \\
+        a^{(2)} &= \mathrm{relu}(z^{(2)}), &\quad a^{(2)} \in \mathbb{R}^{3}
+        \end{aligned}
+        """
+        return describe(self, format=format)
+
     def __repr__(self) -> str:
         layers = ", ".join(f"{n}: {layer['type']}" for n, layer in self._spec["layers"].items())
         return f"<chainrule.Network {layers}; {self._core.parameters.size:,} parameters, {self.dtype}>"
