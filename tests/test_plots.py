@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import chainrule as cr
@@ -212,6 +214,8 @@ def test_saturated_bars_are_orange() -> None:
     assert len({to_hex(c) for c in pale.get_facecolors()}) == 2
     used = np.tanh(0.1)
     assert bars(pale)[1, [0, 2]] == pytest.approx([(1 - used) / 2, (1 + used) / 2])
+    (ground,) = [c for c in display.ax_.collections if isinstance(c, PolyCollection) and c not in display.bars_]
+    assert bars(ground)[:, [0, 2]].tolist() == [[0, 1]]
     assert words(display.ax_) == ["-1", "1", "1 saturated"]
 
 
@@ -307,6 +311,17 @@ def test_wrong_weights() -> None:
         WeightsDisplay.from_estimator(net)
 
 
+def test_deep_networks_show_the_first_layers() -> None:
+    """50 layers: 12 heat maps and 40 strips, and how many there are."""
+    net = chain(*[3] * 51)
+    display = WeightsDisplay.from_estimator(net)
+    assert [a.get_title().split()[0] for a in display.axes_] == [f"dense_{i}.W" for i in range(1, 13)]
+    assert display.ax_.get_title() == "the first 12 of 50 matrices: layers= chooses others"
+    strips = net.activation_ranges(np.eye(3)).plot()
+    assert len(strips.ax_.get_yticklabels()) == 40
+    assert strips.ax_.get_xlabel().endswith("\nthe first 40 of 50 activations")
+
+
 # ---- all of them ------------------------------------------------------------------------------------------------------------------------
 
 CALLS = {
@@ -350,3 +365,21 @@ def test_scikit_learns_own_estimator() -> None:
     assert display.lines_["validation score"].get_ydata().tolist() == list(model.validation_scores_)
     with pytest.raises(ValueError, match="MLPClassifier has no network_"):
         WeightsDisplay.from_estimator(model)
+
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "plots.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without their source tree")
+def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks of docs/plots.md run and make the pictures that it shows, each below 100 KB."""
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for i, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)):
+        exec(compile(block, f"plots.md, Python block {i}", "exec"), names)
+    assert names["ranges"]["dense_1"].saturated.any(), "what the page shows them for"
+    shown = re.findall(r"!\[[^]]*\]\(pictures/(\w+\.png)\)", text)
+    assert sorted(shown) == sorted(p.name for p in tmp_path.glob("*.png")) == sorted(p.name for p in (PAGE.parent / "pictures").iterdir())
+    assert max(p.stat().st_size for p in (PAGE.parent / "pictures").iterdir()) < 100_000
+    assert r"a^{(4)} &= \mathrm{softmax}(z^{(4)})" in capsys.readouterr().out

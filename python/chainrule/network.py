@@ -283,7 +283,7 @@ class Network(Structure):
         An :class:`~chainrule.ranges.ActivationRange` for every use of an activation a = g(z), in order; ``print`` shows a table, ``.plot()`` a
         picture. A unit of a rectifier (relu, elu, gelu, ...) is dead if z <= 0 on every row; one of a g with two ends (sigmoid, tanh) is
         saturated if on at least 95 % of the rows g's slope is at most 4 % of its steepest. Rows go through in chunks: the memory it takes, a
-        copy of the parameters and 20 MB, does not grow with n. ValueError where X has no rows or holds what is not finite.
+        copy of the parameters and 64 MB, does not grow with n. ValueError where X has no rows or holds what is not finite.
 
         >>> import numpy as np, chainrule as cr
         >>> net = cr.Network([cr.Input(2), cr.Dense(2, "relu")])

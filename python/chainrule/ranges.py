@@ -24,8 +24,8 @@ Array = npt.NDArray[Any]
 FLAT = 0.04
 #: A unit is saturated if at least this share of its rows is in the flat part.
 NEARLY_ALL = 0.95
-#: Values computed at once: what the pass needs beside a copy of the parameters stays below 20 MB, whatever n.
-_VALUES = 2**18
+#: Values computed at once: what the pass needs beside a copy of the parameters stays below 64 MB, whatever n (fewer: products of too few rows).
+_VALUES = 2**20
 
 
 @record

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 #: Of a wider layer this many units are drawn, evenly from all.
 SHOWN = 500
+#: Of more activations the first ones are drawn.
+STRIPS = 40
 
-_DEAD, _PALE = "#f3c4a8", "#f8dfa3"
+_DEAD, _GROUND, _PALE = "#f3c4a8", "#fbe7bb", "#f2c35c"
 
 
 class ActivationRangeDisplay:
@@ -24,7 +26,7 @@ class ActivationRangeDisplay:
     sorted by the mean of z.
 
     The pale bar goes from the smallest to the largest a, the dark one from g(mean - deviation) to g(mean + deviation) of z. Where the range has no
-    end, the strip ends at the largest value. Saturated units are orange, dead ones, whose bar is a point, have a ground in red.
+    end, the strip ends at the largest value. Saturated units are orange, the ground of dead ones is red.
 
     Parameters
     ----------
@@ -50,19 +52,21 @@ class ActivationRangeDisplay:
 
     def plot(self, ax: Any = None) -> ActivationRangeDisplay:
         """Draw on `ax`, or on a figure of its own. ImportError where Matplotlib is not installed."""
-        n = len(self.ranges)
-        ax = axes.axes_for(ax, "ActivationRangeDisplay.plot", (7.5, min(1.0 + 0.95 * n, 40.0)))
+        shown = self.ranges[:STRIPS]
+        n = len(shown)
+        ax = axes.axes_for(ax, "ActivationRangeDisplay.plot", (7.5, 1.0 + 0.95 * n))
         self.ax_, self.figure_ = ax, ax.figure
         self.bars_: list[Any] = []
-        for i, r in enumerate(self.ranges):
+        for i, r in enumerate(shown):
             self._strip(r, float(i))
-        ax.set(xlim=(-0.01, 1.01), ylim=(n - 0.62, -0.62), xticks=[], xlabel="a, from one end of the activation's range to the other")
-        labels = [f"{clipped(r.name, 20)}\n{r.title}, {r.units:,} unit{'s' if r.units > 1 else ''}" for r in self.ranges]
+        left_out = f"\nthe first {n} of {len(self.ranges):,} activations" if n < len(self.ranges) else ""
+        ax.set(xlim=(-0.01, 1.01), ylim=(n - 0.62, -0.62), xticks=[], xlabel=f"a, from one end of the activation's range to the other{left_out}")
+        labels = [f"{clipped(r.name, 20)}\n{r.title}, {r.units:,} unit{'s' if r.units > 1 else ''}" for r in shown]
         ax.set_yticks(range(n), labels, fontsize=9, parse_math=False)
         ax.tick_params(length=0)
         for side in ax.spines.values():
             side.set_visible(False)
-        self._legend()
+        self._legend(shown)
         return self
 
     def _strip(self, r: ActivationRange, at: float) -> None:
@@ -77,8 +81,9 @@ class ActivationRangeDisplay:
         height = 0.64 / len(order)
         y = at - 0.32 + height * np.arange(len(order))
         dead, saturated = r.dead[order], r.saturated[order]
-        if dead.any():  # whose bar is a point
-            self._bars(y[dead], height, np.zeros(dead.sum()), np.ones(dead.sum()), [_DEAD], True)
+        for mask, ground in ((dead, _DEAD), (saturated, _GROUND)):  # their bars are points at an end, or nearly
+            if mask.any():
+                self._bars(y[mask], height, np.zeros(mask.sum()), np.ones(mask.sum()), [ground], True)
         bars = [(r.low[order], r.high[order], axes.SKY, _PALE)]
         if r.function != "softmax":
             bars.append((*r.typical(order), axes.BLUE, axes.ORANGE))
@@ -109,12 +114,12 @@ class ActivationRangeDisplay:
         self.ax_.add_collection(bars, autolim=False)
         return bars
 
-    def _legend(self) -> None:
+    def _legend(self, shown: ActivationRanges) -> None:
         from matplotlib.patches import Patch
 
         handles = [Patch(color=axes.SKY, label="smallest to largest a"), Patch(color=axes.BLUE, label="g(mean ± deviation of z)")]
-        if any(r.dead.any() for r in self.ranges):
+        if any(r.dead.any() for r in shown):
             handles.append(Patch(color=_DEAD, label="dead"))
-        if any(r.saturated.any() for r in self.ranges):
+        if any(r.saturated.any() for r in shown):
             handles.append(Patch(color=axes.ORANGE, label="saturated"))
         self.ax_.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize="small")

@@ -14,6 +14,8 @@ from chainrule.plots.drawing import clipped
 
 #: Rows or columns of a heat map; of a larger matrix each cell is the entry of largest magnitude in a block.
 CELLS = 512
+#: Of more matrices the first ones are shown.
+MATRICES = 12
 
 
 class WeightsDisplay:
@@ -74,7 +76,7 @@ class WeightsDisplay:
 
     def plot(self, ax: Any = None) -> WeightsDisplay:
         """Draw on `ax`, or on a figure of its own. ImportError where Matplotlib is not installed."""
-        n = len(self.weights)
+        n = min(len(self.weights), MATRICES)
         across = min(n, 3)
         down = -(-n // across)
         ax = axes.axes_for(ax, "WeightsDisplay.plot", (3.9 * across, 3.5 * down))
@@ -82,10 +84,12 @@ class WeightsDisplay:
         ax.set_axis_off()
         self.axes_: list[Any] = []
         self.images_: list[Any] = []
-        for i, (name, W) in enumerate(self.weights.items()):
+        if n < len(self.weights):
+            ax.set_title(f"the first {n} of {len(self.weights):,} matrices: layers= chooses others", fontsize=10)
+        for i, (name, W) in enumerate(list(self.weights.items())[:n]):
             row, column = divmod(i, across)
             place = (column / across, 1 - (row + 1) / down, 1 / across, 1 / down)
-            panel = ax.inset_axes((place[0] + 0.13 * place[2], place[1] + 0.13 * place[3], 0.62 * place[2], 0.70 * place[3]))
+            panel = ax.inset_axes((place[0] + 0.16 * place[2], place[1] + 0.13 * place[3], 0.58 * place[2], 0.70 * place[3]))
             self.axes_.append(panel)
             self.images_.append(self._images(panel, name, W) if i == 0 and self.image_shape else self._heat_map(panel, name, W))
         return self
@@ -124,7 +128,7 @@ class WeightsDisplay:
         image = self._show(panel, sheet, float(np.abs(shown).max(initial=0.0)))
         count = f"{len(shown):,} of {len(W):,} units" if len(shown) < len(W) else f"{len(W):,} unit{'s' if len(W) > 1 else ''}"
         panel.set_title(f"{clipped(name, 22)}: {count}, {h} x {w}", fontsize=9, parse_math=False)
-        panel.set(xticks=[], yticks=[])
+        panel.set(xticks=[], yticks=[], facecolor="#c8c8c8")
         return image
 
 
