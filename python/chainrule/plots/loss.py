@@ -15,7 +15,7 @@ _SCORES = [axes.GREEN, axes.ORANGE, "#cc79a7", "#555555"]
 
 
 class LossCurveDisplay:
-    """The loss of each epoch, that of the validation data, and scores on an axis of their own.
+    """The loss of each epoch, that of the validation data, and scores on an axis of their own; a shorter curve ends earlier.
 
     Parameters
     ----------
@@ -53,11 +53,8 @@ class LossCurveDisplay:
         self.scores = {k: _curve(k, v) for k, v in (scores or {}).items()}
         self.best_epoch = best_epoch
         self.name = name
-        lengths = {k: len(v) for k, v in (self.losses | self.scores).items()}
-        if not lengths or max(lengths.values()) == 0:
+        if not any(map(len, (self.losses | self.scores).values())):
             raise ValueError("[LossCurveDisplay] there is no epoch to draw: expected a loss or a score for at least one")
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"[LossCurveDisplay] the curves have different numbers of epochs: {lengths}")
 
     @classmethod
     def from_history(cls, history: History, *, name: str | None = None, ax: Any = None) -> LossCurveDisplay:
@@ -74,18 +71,20 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None) -> LossCurveDisplay:
-        """Draw the curves of a fitted estimator: its ``history_`` if it has one, else ``loss_curve_`` and ``validation_scores_``; or of a network.
+        """Draw the curves of a network's last fit, or of a fitted estimator, any object with a ``loss_curve_`` as scikit-learn's have.
 
-        An estimator is any object with these attributes. ValueError where there is no curve, such as before ``fit``.
+        Its ``validation_loss_curve_`` and ``validation_scores_`` are drawn where they are. ValueError where there is no curve, such as before
+        ``fit``.
         """
-        kind = type(estimator).__name__
-        history = getattr(estimator, "history_", getattr(estimator, "last_fit", None))
+        history = getattr(estimator, "last_fit", None)
         if history is not None:
-            return cls._of_history(history, name or (kind if hasattr(estimator, "history_") else None)).plot(ax)
-        loss, scores = getattr(estimator, "loss_curve_", None), getattr(estimator, "validation_scores_", None)
+            return cls._of_history(history, name).plot(ax)
+        loss, kind = getattr(estimator, "loss_curve_", None), type(estimator).__name__
         if loss is None:
-            raise ValueError(f"[from_estimator] {kind} has no history_, last_fit or loss_curve_: expected an estimator or a network that is fitted")
-        return cls(loss=loss, scores={} if scores is None else {"validation score": scores}, name=name or kind).plot(ax)
+            raise ValueError(f"[from_estimator] {kind} has no last_fit and no loss_curve_: expected a network or an estimator that is fitted")
+        scores = getattr(estimator, "validation_scores_", None)
+        losses = getattr(estimator, "validation_loss_curve_", None)
+        return cls(loss=loss, validation_loss=losses, scores={} if scores is None else {"validation score": scores}, name=name or kind).plot(ax)
 
     def plot(self, ax: Any = None) -> LossCurveDisplay:
         """Draw on `ax`, or on a figure of its own. ImportError where Matplotlib is not installed."""
