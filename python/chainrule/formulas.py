@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`print(net)`: the network as formulas with its sizes, in the book's indices and in ours."""
+"""The network as formulas with its sizes: `print(net)` in the book's indices and in ours, LaTeX in the book's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .graph import is_chain
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str]
 
 
-def describe(net: Structure, loss: str | None = None) -> str:
+def describe(net: Structure, loss: str | None = None, format: str = "text") -> str:
     """The formulas of a network, one line a step.
 
     A chain shows z^(k) = W^(k-1) a^(k-1) + w_0^(k-1), a^(k) = g^(k)(z^(k)) in the book's indices beside ours: a^(1)
@@ -26,11 +26,19 @@ def describe(net: Structure, loss: str | None = None) -> str:
     net : Network
     loss : str, optional
         Shown below the formulas.
+    format : {"text", "latex"}
+        LaTeX is one `aligned` block in the book's notation, one formula a line.
     """
+    if format not in ("text", "latex"):
+        raise ValueError(f"[formula] format is {format!r}: expected 'text' or 'latex'")
     spec = net.spec
-    shapes = [_shape(s) for s in net.node_shapes]
-    chain = is_chain(spec) and all(n["layer"] not in _repeated(spec) for n in spec["nodes"])
-    rows = _chain(net, spec, shapes) if chain else _graph(net, spec, shapes)
+    chain = is_chain(spec) and len(spec["layers"]) == len(spec["nodes"])
+    if format == "latex":
+        lines = [rf"{a} &\quad {b}" for a, b in (_latex_chain if chain else _latex_graph)(net, spec)]
+        lines += [] if loss is None else [rf"\mathrm{{loss}} &= {Latex.word(loss)}"]
+        body = " \\\\\n".join(lines)
+        return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+    rows = _chain(net, spec) if chain else _graph(net, spec)
     total = sum(a.size for a in net.parameters.values())
     sizes = f" {'-'.join(_sizes(net, spec))}" if chain else f" of {len(spec['nodes'])} nodes"
     lines = [f"Network{sizes}, {net.dtype}, {total:,} parameters", "", *_align(rows)]
@@ -39,12 +47,7 @@ def describe(net: Structure, loss: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _repeated(spec: dict[str, Any]) -> set[str]:
-    names = [n["layer"] for n in spec["nodes"]]
-    return {n for n in names if names.count(n) > 1}
-
-
-def _shape(sample: Sequence[int | None]) -> str:
+def batch_shape(sample: Sequence[int | None]) -> str:
     """Shape of a batch: (n, 784); an open axis is T."""
     axes = ["n", *("T" if d is None or d < 0 else str(d) for d in sample)]
     return f"({', '.join(axes)})" if len(axes) > 1 else "(n,)"
@@ -69,9 +72,96 @@ def _align(rows: Sequence[Row]) -> list[str]:
     return [f"  {a:{left}}   {b:{middle}}   {c}".rstrip() for a, b, c in rows]
 
 
-def _tensors(net: Structure, name: str, layer: dict[str, Any], called: dict[str, str]) -> str:
+# ---- how names and operations are written -----------------------------------------------------------------------------------------------
+
+
+class Text:
+    """In code."""
+
+    times = " * "
+
+    @classmethod
+    def word(cls, name: str) -> str:
+        return name
+
+    @classmethod
+    def tensor(cls, layer: str, tensor: str) -> str:
+        return f"{layer}.{tensor}"
+
+    @classmethod
+    def standardize(cls, layer: str, x: str) -> str:
+        return f"({x} - {layer}.mean) / {layer}.scale"
+
+    @classmethod
+    def dense(cls, layer: str, x: str, bias: bool) -> str:
+        return f"{x} @ {layer}.W.T" + (f" + {layer}.b" if bias else "")
+
+
+class Latex(Text):
+    """In LaTeX: the part of it that MathJax, KaTeX and Matplotlib's mathtext all read."""
+
+    times = r" \odot "
+
+    @classmethod
+    def word(cls, name: str) -> str:
+        r"""A name in upright letters; what is no letter, digit, hyphen or space becomes \_, so that no name can be a command."""
+        return r"\mathrm{" + "".join(c if c.isalnum() or c == "-" else r"\ " if c == " " else r"\_" for c in name) + "}"
+
+    @classmethod
+    def tensor(cls, layer: str, tensor: str) -> str:
+        symbol = {"mean": r"\mu", "scale": r"\sigma", "b": "w"}.get(tensor, tensor)
+        return f"{symbol}_{{{cls.word(layer)}}}"
+
+    @classmethod
+    def standardize(cls, layer: str, x: str) -> str:
+        return rf"\frac{{{x} - {cls.tensor(layer, 'mean')}}}{{{cls.tensor(layer, 'scale')}}}"
+
+    @classmethod
+    def dense(cls, layer: str, x: str, bias: bool) -> str:
+        return f"{cls.tensor(layer, 'W')} {x}" + (f" + {cls.tensor(layer, 'b')}" if bias else "")
+
+    @classmethod
+    def element(cls, symbol: str, shape: Sequence[int | None]) -> str:
+        r"""'a \in \mathbb{R}^{128}'."""
+        axes = r" \times ".join("T" if d is None or d < 0 else str(d) for d in shape)
+        return rf"{symbol} \in \mathbb{{R}}" + (f"^{{{axes}}}" if axes else "")
+
+
+def _function(layer: dict[str, Any], x: str, write: type[Text] = Text) -> str:
+    """g(x) of a layer, its parameter included; x where a dense layer has no g."""
+    name, parameter = layer.get("function") or layer.get("activation") or "identity", layer.get("parameter")
+    if layer["type"] == "dense" and name == "identity":
+        return x
+    return f"{write.word(name)}({x}{'' if parameter is None else f', {parameter:g}'})"
+
+
+def _other(name: str, layer: dict[str, Any], inputs: Sequence[str], write: type[Text] = Text) -> str:
+    """Formula of a layer without weights; one that is not known here shows its type."""
+    kind = layer["type"]
+    if kind == "activation":
+        return _function(layer, inputs[0], write)
+    if kind == "standardize":
+        return write.standardize(name, inputs[0])
+    if kind == "dropout":
+        return f"{write.word('dropout')}({inputs[0]}, {layer['rate']:g})"
+    if kind == "add":
+        return " + ".join(inputs)
+    if kind == "multiply":
+        return write.times.join(inputs)
+    return f"{write.word('concat' if kind == 'concatenate' else kind)}({', '.join(inputs)})"
+
+
+def own_tensors(net: Structure) -> dict[str, dict[str, Any]]:
+    """{"dense_1": {"W": ..., "b": ...}, ...}: the parameters of every layer."""
+    own: dict[str, dict[str, Any]] = {name: {} for name in net.spec["layers"]}
+    for name, array in net.parameters.items():
+        layer, _, tensor = name.rpartition(".")
+        own[layer][tensor] = array
+    return own
+
+
+def _tensors(own: dict[str, Any], layer: dict[str, Any], called: dict[str, str]) -> str:
     """'W[0] (128, 64), b[0] (128,): 8,320' of a layer, `called` giving its tensors' names."""
-    own = {k.removeprefix(f"{name}."): a for k, a in net.parameters.items() if k.startswith(f"{name}.")}
     if not own:
         return ""
     shown = ", ".join(f"{called.get(k, k)} ({', '.join(map(str, a.shape))}{',' if a.ndim == 1 else ''})" for k, a in own.items())
@@ -79,88 +169,113 @@ def _tensors(net: Structure, name: str, layer: dict[str, Any], called: dict[str,
     return f"{shown}: {sum(a.size for a in own.values()):,}{frozen}"
 
 
-def _function(layer: dict[str, Any], x: str) -> str:
-    """g(x) of an activation layer, its parameter included."""
-    parameter = layer.get("parameter")
-    return f"{layer['function']}({x}{'' if parameter is None else f', {parameter:g}'})"
+# ---- chains -----------------------------------------------------------------------------------------------------------------------------
 
 
-def _chain(net: Structure, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
+class _Step(NamedTuple):
+    """One line of a chain; a[k] is the value so far."""
+
+    kind: str  # "input" a[0] = x, "product" z[k+1], "activation" a[k] = g(z[k]), "change" a[k] <- f(a[k])
+    k: int
+    node: int
+    name: str
+    layer: dict[str, Any]
+
+
+def _steps(spec: dict[str, Any]) -> Iterator[_Step]:
     nodes = spec["nodes"]
-    rows: list[Row] = [("a^(1) = x", "a[0] = x", shapes[0])]
-    k = 0  # a[k] is the value so far
-    for i, node in enumerate(nodes[1:], start=1):
+    k = 0
+    for i, node in enumerate(nodes):
         name, layer = node["layer"], _layer(spec, node)
-        kind, a = layer["type"], f"a[{k}]"
-        if kind == "dense":
+        following = _layer(spec, nodes[i + 1])["type"] if i + 1 < len(nodes) else ""
+        if layer["type"] == "input":
+            yield _Step("input", k, i, name, layer)
+        elif layer["type"] == "dense":
+            yield _Step("product", k, i, name, layer)
+            k += 1
+            if not (_linear(layer) and following == "activation"):  # else the next layer is its g
+                yield _Step("activation", k, i, name, layer)
+        else:
+            own = layer["type"] == "activation" and i > 0 and _linear(_layer(spec, nodes[i - 1]))
+            yield _Step("activation" if own else "change", k, i, name, layer)
+
+
+def _linear(layer: dict[str, Any]) -> bool:
+    """Whether a layer is dense without an activation of its own."""
+    return layer["type"] == "dense" and (layer.get("activation") or "identity") == "identity"
+
+
+def _chain(net: Structure, spec: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    shapes, own = net.node_shapes, own_tensors(net)
+    for kind, k, i, name, layer in _steps(spec):
+        shape = batch_shape(shapes[i])
+        if kind == "input":
+            rows.append(("a^(1) = x", "a[0] = x", shape))
+        elif kind == "product":
             bias = layer.get("bias", True)
             book = f"z^({k + 2}) = W^({k + 1}) a^({k + 1})" + (f" + w_0^({k + 1})" if bias else "")
-            ours = f"z[{k + 1}] = {a} @ W[{k}].T" + (f" + b[{k}]" if bias else "")
-            rows.append((book, ours, _tensors(net, name, layer, {"W": f"W[{k}]", "b": f"b[{k}]"})))
-            k += 1
-            after = _layer(spec, nodes[i + 1])["type"] if i + 1 < len(nodes) else ""
-            g = layer.get("activation") or "identity"
-            if g == "identity" and after == "activation":
-                continue  # the next layer is its g
-            z_book, z = f"z^({k + 1})", f"z[{k}]"
-            right = (z_book, z) if g == "identity" else (f"{g}({z_book})", f"{g}({z})")
-            rows.append((f"a^({k + 1}) = {right[0]}", f"a[{k}] = {right[1]}", shapes[i]))
+            ours = f"z[{k + 1}] = a[{k}] @ W[{k}].T" + (f" + b[{k}]" if bias else "")
+            rows.append((book, ours, _tensors(own[name], layer, {"W": f"W[{k}]", "b": f"b[{k}]"})))
         elif kind == "activation":
-            before = _layer(spec, nodes[i - 1])
-            if before["type"] == "dense" and (before.get("activation") or "identity") == "identity":
-                row = (
-                    f"a^({k + 1}) = {_function(layer, f'z^({k + 1})')}",
-                    f"a[{k}] = {_function(layer, f'z[{k}]')}",
-                    shapes[i],
-                )
-            else:
-                row = ("", f"{a} <- {_function(layer, a)}", shapes[i])
-            rows.append(row)
+            rows.append((f"a^({k + 1}) = {_function(layer, f'z^({k + 1})')}", f"a[{k}] = {_function(layer, f'z[{k}]')}", shape))
         else:
-            rows.append(("", f"{a} <- {_other(name, layer, [a])}", _note(layer, shapes[i])))
+            note = f"{shape} while training" if layer["type"] == "dropout" else shape
+            rows.append(("", f"a[{k}] <- {_other(name, layer, [f'a[{k}]'])}", note))
     return rows
 
 
-def _graph(net: Structure, spec: dict[str, Any], shapes: list[str]) -> list[Row]:
+def _latex_chain(net: Structure, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    shapes = net.node_shapes
+    for kind, k, i, name, layer in _steps(spec):
+        a, z, W = f"a^{{({k + 1})}}", f"z^{{({k + 1})}}", f"W^{{({k + 1})}}"
+        value = Latex.element(a, shapes[i])
+        if kind == "input":
+            yield f"{a} &= x,", value
+        elif kind == "product":
+            bias = f" + w_0^{{({k + 1})}}" if layer.get("bias", True) else ""
+            yield f"z^{{({k + 2})}} &= {W} {a}{bias},", Latex.element(W, net.parameters[f"{name}.W"].shape)
+        elif kind == "activation":
+            yield f"{a} &= {_function(layer, z, Latex)},", value
+        else:
+            yield rf"{a} &\leftarrow {_other(name, layer, [a], Latex)},", value
+
+
+# ---- any graph --------------------------------------------------------------------------------------------------------------------------
+
+
+def _node(spec: dict[str, Any], node: dict[str, Any], value: str, write: type[Text]) -> str:
+    """The formula of one node; `value` writes the value of another, '{}' being its index."""
+    name, layer = node["layer"], _layer(spec, node)
+    inputs = [value.format(j) for j in node["inputs"]]
+    if layer["type"] == "input":
+        return write.word(name)
+    if layer["type"] == "dense":
+        return _function(layer, write.dense(name, inputs[0], layer.get("bias", True)), write)
+    return _other(name, layer, inputs, write)
+
+
+def _graph(net: Structure, spec: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
+    shapes, own = net.node_shapes, own_tensors(net)
     outputs, seen = spec["outputs"], set()
     for i, node in enumerate(spec["nodes"]):
         name, layer = node["layer"], _layer(spec, node)
-        inputs = [f"h[{j}]" for j in node["inputs"]]
-        if layer["type"] == "input":
-            formula = name
-        elif layer["type"] == "dense":
-            formula = f"{inputs[0]} @ {name}.W.T" + (f" + {name}.b" if layer.get("bias", True) else "")
-            g = layer.get("activation") or "identity"
-            formula = formula if g == "identity" else f"{g}({formula})"
-        elif layer["type"] == "activation":
-            formula = _function(layer, inputs[0])
-        else:
-            formula = _other(name, layer, inputs)
-        weights = "shared, see above" if name in seen and layer["type"] == "dense" else _tensors(net, name, layer, {})
+        weights = "shared, see above" if name in seen and layer["type"] == "dense" else _tensors(own[name], layer, {})
         notes = [weights, "" if layer["type"] != "dropout" else "while training"]
         if i in outputs:
             notes.append("output" if len(outputs) == 1 else f"output {outputs.index(i)}")
         seen.add(name)
-        rows.append((f"h[{i}] = {formula}", shapes[i], "; ".join(n for n in notes if n)))
+        rows.append((f"h[{i}] = {_node(spec, node, 'h[{}]', Text)}", batch_shape(shapes[i]), "; ".join(n for n in notes if n)))
     return rows
 
 
-def _other(name: str, layer: dict[str, Any], inputs: list[str]) -> str:
-    """Formula of a layer without weights; one that is not known here shows its type."""
-    kind = layer["type"]
-    if kind == "standardize":
-        return f"({inputs[0]} - {name}.mean) / {name}.scale"
-    if kind == "dropout":
-        return f"dropout({inputs[0]}, {layer['rate']:g})"
-    if kind == "add":
-        return " + ".join(inputs)
-    if kind == "multiply":
-        return " * ".join(inputs)
-    if kind == "concatenate":
-        return f"concat({', '.join(inputs)})"
-    return f"{kind}({', '.join(inputs)})"
-
-
-def _note(layer: dict[str, Any], shape: str) -> str:
-    return f"{shape} while training" if layer["type"] == "dropout" else shape
+def _latex_graph(net: Structure, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    shapes, seen = net.node_shapes, set()
+    for i, node in enumerate(spec["nodes"]):
+        name = node["layer"]
+        sizes = [Latex.element(f"h_{{{i}}}", shapes[i])]
+        if f"{name}.W" in net.parameters and name not in seen:
+            sizes.append(Latex.element(Latex.tensor(name, "W"), net.parameters[f"{name}.W"].shape))
+        seen.add(name)
+        yield f"h_{{{i}}} &= {_node(spec, node, 'h_{{{}}}', Latex)},", r",\ ".join(sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from chainrule.layers import Layer
 from chainrule.losses import Loss
 from chainrule.optim import Optimizer
 from chainrule.structure import Structure
+
+if TYPE_CHECKING:
+    from chainrule.ranges import ActivationRanges
 
 __all__ = ["Network", "load"]
 
@@ -279,6 +282,24 @@ class Network(Structure):
     def check_gradient(self, x: Any, y: Any, *, loss: Any = None, loss_weights: Any = None, entries: int = 1000) -> GradientCheck:
         """Return the largest relative error of the gradient against central differences, in float64 (see :class:`GradientCheck`)."""
         return check_gradient(self, x, y, loss, loss_weights, entries)
+
+    def activation_ranges(self, X: Any) -> ActivationRanges:
+        """Return which part of each activation's range the units use on the rows of X, without dropout: who is dead, who saturated.
+
+        An :class:`~chainrule.ranges.ActivationRange` for every use of an activation a = g(z), in order; ``print`` shows a table, ``.plot()`` a
+        picture. A unit of a rectifier (relu, elu, gelu, ...) is dead if z <= 0 on every row; one of a g with two ends (sigmoid, tanh) is
+        saturated if on at least 95 % of the rows g's slope is at most 4 % of its steepest. Rows go through in chunks: the memory it takes, a
+        copy of the parameters and 64 MB, does not grow with n. ValueError where X has no rows or holds what is not finite.
+
+        >>> import numpy as np, chainrule as cr
+        >>> net = cr.Network([cr.Input(2), cr.Dense(2, "relu")])
+        >>> net.W[0][...], net.b[0][...] = np.eye(2), [0, -5]
+        >>> net.activation_ranges([[1, 2], [3, 4]])[0].dead.tolist()
+        [False, True]
+        """
+        from chainrule.ranges import activation_ranges
+
+        return activation_ranges(self, X)
 
     # ---- a loop of one's own ----------------------------------------------------------------------------------------------------------
 

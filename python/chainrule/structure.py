@@ -7,7 +7,7 @@ import copy
 import operator
 import os
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from chainrule.formulas import describe
 from chainrule.gradients import Weights
 from chainrule.graph import is_chain
 from chainrule.history import History
+
+if TYPE_CHECKING:
+    from chainrule.plots import NetworkDisplay
 
 __all__ = ["Structure"]
 
@@ -154,6 +157,58 @@ class Structure:
     def b(self) -> Weights:
         """b[k] (n_{k+1},): writable views; None where a layer has no bias."""
         return Weights([self._parameters.get(f"{name}.b") for name in self._chain("b")])
+
+    def formula(self, format: str = "text") -> str:
+        r"""Return the network as formulas with its sizes.
+
+        Parameters
+        ----------
+        format : {"text", "latex"}
+            "text" is ``print(net)``: the book's indices beside ours. "latex" is one ``aligned`` block in the book's notation, one formula
+            a line, for MathJax, KaTeX or LaTeX: ``IPython.display.Math(net.formula("latex"))``.
+
+        Raises
+        ------
+        ValueError
+            The format is another.
+
+        Examples
+        --------
+        >>> import chainrule as cr
+        >>> print(cr.Network([cr.Input(4), cr.Dense(3, "relu", bias=False)]).formula("latex"))
+        \begin{aligned}
+        a^{(1)} &= x, &\quad a^{(1)} \in \mathbb{R}^{4} \\
+        z^{(2)} &= W^{(1)} a^{(1)}, &\quad W^{(1)} \in \mathbb{R}^{3 \times 4} \\
+        a^{(2)} &= \mathrm{relu}(z^{(2)}), &\quad a^{(2)} \in \mathbb{R}^{3}
+        \end{aligned}
+        """
+        return describe(self, format=format)
+
+    def plot(self, ax: Any = None, *, kind: str = "auto") -> NetworkDisplay:
+        """Draw the network; needs Matplotlib.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            By default those of a new figure.
+        kind : {"auto", "units", "boxes"}
+            "units": circles, and edges whose colour and width show the weights; for chains of dense layers on values (n, size). "boxes": any
+            network as boxes with shapes and numbers of parameters. "auto": units for at most 7 layers of at most 64 units, else boxes.
+
+        Returns
+        -------
+        NetworkDisplay
+            Its ``ax_`` and ``figure_`` are Matplotlib's.
+        """
+        from chainrule.plots import NetworkDisplay
+
+        return NetworkDisplay(self, kind=kind).plot(ax)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the drawing as SVG, the formulas folded up below it."""
+        from chainrule.plots.network import html
+
+        return html(self)
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{n}: {layer['type']}" for n, layer in self._spec["layers"].items())
