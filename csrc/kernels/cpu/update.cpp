@@ -16,6 +16,7 @@ struct Sgd {
   explicit Sgd(const UpdateArgs<T>& q) : alpha(T(q.alpha)), mu(T(q.mu)), decay(T(q.decay)) {}
   BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T*, T* __restrict v, Index n) const {
     BitsOf<T> overflow = 0;
+#pragma GCC unroll 2
     for (Index j = 0; j < n; ++j) {
       const T step = alpha * g[j];
       T change = -step;
@@ -75,10 +76,15 @@ struct Adam {
 // sum of the slots, clipped
 template <class T>
 void gather(T* __restrict out, const UpdateArgs<T>& q, Index i, Index n) {
-  for (Index j = 0; j < n; ++j) out[j] = q.g[i + j];
-  for (Index c = 1; c < q.slots; ++c) {
-    const T* __restrict g = q.g + c * q.stride + i;
-    for (Index j = 0; j < n; ++j) out[j] += g[j];
+  const T *g = q.g + i, *second = g + (q.slots > 1 ? q.stride : 0);
+  if (q.slots > 1)
+#pragma GCC unroll 4
+    for (Index j = 0; j < n; ++j) out[j] = g[j] + second[j];
+  else
+    for (Index j = 0; j < n; ++j) out[j] = g[j];
+  for (Index c = 2; c < q.slots; ++c) {
+    const T* __restrict more = g + c * q.stride;
+    for (Index j = 0; j < n; ++j) out[j] += more[j];
   }
   if (q.clip != 1) {
     const T clip = T(q.clip);
