@@ -81,6 +81,15 @@ def test_order_and_repetitions(dtype: str) -> None:
     assert_equal(results(dtype, thrice, LABELS, None), results(dtype, PLAIN, LABELS, None))
 
 
+def test_ranges_of_activations() -> None:
+    """Some rows at a time are taken out of the matrix."""
+    net = network("float64")
+    assert str(net.activation_ranges(GOOD)) == str(net.activation_ranges(PLAIN))
+    rows = intake.Csr(GOOD, "X")
+    assert [rows[a:b].shape for a, b in ((0, 1), (30, 50), (7, 3), (None, None))] == [(1, 3), (10, 3), (0, 3), (N, 3)]
+    assert np.array_equal(net.predict(rows[5:9]), net.predict(PLAIN[5:9]))
+
+
 def test_it_is_only_read() -> None:
     """SciPy's methods sort and sum in place; nothing of that happens here."""
     x = sparse.csr_array((np.array([1.0, 2, 3, 4]), np.array([2, 0, 0, 1]), np.array([0, 2, 4])), shape=(2, 3))
