@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import apart
@@ -17,17 +16,10 @@ import pytest
 from chainrule import intake
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sparse_rows import Array, csr, replaced, sparse
 from test_arrays import DTYPES, LABELS, PLAIN, N, assert_equal, network, results
-from test_threads import bits, fits_with_all
 
-sparse = pytest.importorskip("scipy.sparse")
-Array = np.ndarray[Any, np.dtype[Any]]
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
-
-
-def csr(data: Any, indices: Any, indptr: Any, shape: tuple[int, ...] = (N, 3)) -> Any:
-    """A CSR matrix whose arrays nobody has checked."""
-    return SimpleNamespace(format="csr", shape=shape, data=np.asarray(data), indices=np.asarray(indices), indptr=np.asarray(indptr))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -87,6 +79,15 @@ def test_order_and_repetitions(dtype: str) -> None:
     assert_equal(results(dtype, backwards, LABELS, None), results(dtype, PLAIN, LABELS, None))
     thrice = csr(np.stack([x.data - 1, x.data * 0, x.data * 0 + 1], axis=1).ravel(), np.repeat(x.indices, 3), 3 * x.indptr)
     assert_equal(results(dtype, thrice, LABELS, None), results(dtype, PLAIN, LABELS, None))
+
+
+def test_ranges_of_activations() -> None:
+    """Some rows at a time are taken out of the matrix."""
+    net = network("float64")
+    assert str(net.activation_ranges(GOOD)) == str(net.activation_ranges(PLAIN))
+    rows = intake.Csr(GOOD, "X")
+    assert [rows[a:b].shape for a, b in ((0, 1), (30, 50), (7, 3), (None, None))] == [(1, 3), (10, 3), (0, 3), (N, 3)]
+    assert np.array_equal(net.predict(rows[5:9]), net.predict(PLAIN[5:9]))
 
 
 def test_it_is_only_read() -> None:
@@ -167,13 +168,6 @@ GOOD = sparse.csr_array(PLAIN)
 LAST = int(GOOD.indptr[-1])
 
 
-def replaced(a: Array, at: int, value: Any) -> Array:
-    """A copy of `a` with one entry another."""
-    a = a.copy()
-    a[at] = value
-    return a
-
-
 ROW_7 = int(GOOD.indptr[7])
 REFUSED: list[tuple[Any, type[Exception], str]] = [
     (sparse.csr_array((N, 4)), ValueError, r"\[input_1\] X has shape \(40, 4\): expected \(n, 3\)"),
@@ -241,32 +235,6 @@ def test_only_inputs_may_be_sparse() -> None:
             network("float32").fit(PLAIN, y, sample_weight=s)
 
 
-def wide(rows: int, width: int, density: float) -> tuple[Any, Array]:
-    """Standard normal numbers in random places, and labels that depend on them."""
-    rng = np.random.default_rng(0)
-    x = sparse.random_array((rows, width), density=density, rng=rng, format="csr", dtype=np.float32, data_sampler=lambda size: rng.normal(size=size))
-    return x, np.asarray(x @ rng.normal(size=(width, 3))).argmax(axis=1)
-
-
-@pytest.mark.parametrize("hidden", [16, 500])
-def test_batches_chunks_and_blocks(hidden: int) -> None:
-    """By chunks and by layers, shuffled and in order, batches that are cut, full batches in blocks: the dense matrix's bits."""
-    x, y = wide(3000, 300, 0.5)
-    dense, s = x.toarray(), np.linspace(0, 2, 3000)
-
-    def make() -> cr.Network:
-        return cr.Network([cr.Input(300), cr.Dense(hidden, "relu"), cr.Dense(3, "softmax")], seed=2)
-
-    for batch, shuffle, optimizer in ((64, True, "adam"), (700, True, cr.SGD(0.1, momentum=0.9)), (700, False, cr.SGD(0.1)), (None, False, "adam")):
-        a, b = make(), make()
-        for net, X in ((a, x), (b, dense)):
-            net.fit(X, y, batch_size=batch, shuffle=shuffle, optimizer=optimizer, epochs=1, validation=0.1, sample_weight=s)
-        assert np.array_equal(a.flat_parameters, b.flat_parameters)
-        assert a.last_fit["validation_loss"] == b.last_fit["validation_loss"]
-        assert np.array_equal(a.predict(x), b.predict(dense))
-        assert a.evaluate(x, y, sample_weight=s) == b.evaluate(dense, y, sample_weight=s)
-
-
 def test_scipy_is_not_imported() -> None:
     """What is needed is the three arrays."""
     code = """
@@ -278,25 +246,6 @@ assert np.array_equal(net.predict(x), net.predict(np.eye(3)[[0, 2]]))
 assert "scipy" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], env=apart.environment(), check=True)
-
-
-@pytest.mark.parametrize("hidden", [16, 500])
-def test_threads_change_no_bit(hidden: int) -> None:
-    """1, 2 and 3 threads, all of which work, by chunks and by layers."""
-    x, y = wide(2000, 300, 0.3)
-    found = []
-    before = cr.num_threads()
-    try:
-        for n in (1, 2, 3):
-            nets = fits_with_all(
-                lambda: cr.Network([cr.Input(300), cr.Dense(hidden, "relu"), cr.Dense(3, "softmax")], seed=2),
-                lambda net: net.fit(x, y, batch_size=300, epochs=1),
-                n,
-            )
-            found += [bits(net) + str(net.predict(x).sum()) for net in nets]
-    finally:
-        cr.set_num_threads(before)
-    assert len(set(found)) == 1
 
 
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)

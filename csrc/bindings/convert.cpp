@@ -226,6 +226,10 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
     s.check = check;
     s.copy = copy;
     d.inputs.push_back(s);
+    if (s.few() && graph.takes_sparse(j)) {
+      d.sparse.resize(inputs.size(), 0);
+      d.sparse[j] = 1;
+    }
     result->keep.push_back(a);
   }
   CR_CHECK(targets.empty() || targets.size() == graph.outputs.size(), "got ", targets.size(), " targets: expected ", graph.outputs.size());

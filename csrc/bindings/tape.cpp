@@ -111,6 +111,7 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Mode mode;
   const std::vector<LossChoice> choices = loss_choices(losses);
   mode.losses = kinds(choices);
+  mode.sparse = a->data.sparse;
   mode.gradients = true;
   mode.training = training;
   mode.keep = keep || per_sample;
@@ -211,6 +212,7 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Mode mode;
   const std::vector<LossChoice> choices = loss_choices(losses);
   mode.losses = kinds(choices);
+  mode.sparse = a->data.sparse;
   mode.training = mode.keep = true;
   const Plan& plan = net.plan(mode);
   typename Network<T>::Spaces spaces(net, 1, plan);

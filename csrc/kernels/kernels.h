@@ -77,6 +77,16 @@ struct UpdateSums {
 template <class T>
 using UpdateKernel = UpdateSums (*)(const UpdateArgs<T>&);
 
+// ---- sparse rows ------------------------------------------------------------------------------------------------------------------------------
+// x (rows, n_in): row i has value[e] in column[e], begin[i] <= e < begin[i + 1], in any order; what occurs twice adds. 0 <= column < n_in.
+template <class T>
+struct SparseArgs {
+  const Index* begin;  // (rows + 1,); null: no sparse rows
+  const std::int32_t* column;
+  const T* value;
+  Index rows;
+};
+
 // ---- the table ------------------------------------------------------------------------------------------------------------------------------
 template <class T>
 struct Kernels {
@@ -88,6 +98,11 @@ struct Kernels {
   // C (m, n, ldc) = alpha op(A) op(B) + beta C;  op(A) is (m, k), op(B) is (k, n); transposed operands are stored (k, m) and (n, k). C aliases nothing.
   void (*gemm)(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
                Index ldc);
+
+  // z (rows, units, ldz) = x W^T, W (units, n_in)
+  void (*sparse_forward)(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T* w, Index units);
+  // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
+  void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
   // db (cols,) = keep db + scale sum_i dz (rows, cols, ld), added in increasing i
   void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);

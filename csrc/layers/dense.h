@@ -30,6 +30,7 @@ class Dense : public LayerOf<Dense> {
   }
   bool reads_input() const override { return true; }
   bool splits_columns() const override { return true; }
+  bool takes_sparse() const override { return true; }
   double work(const Shape* in, const Shape&) const override { return static_cast<double>(in[0].columns()) * static_cast<double>(units_); }
   Index bias_offset(const Shape* in) const override { return bias_ ? units_ * in[0].columns() : -1; }
 
@@ -37,6 +38,8 @@ class Dense : public LayerOf<Dense> {
   template <class T>
   void run_forward(const Call<T>& c) const {
     const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time);
+    if (c.sparse.begin)
+      return c.k.sparse_forward(c.z + c.column_begin, units_, c.sparse, n_in, c.w + c.column_begin * n_in, c.column_end - c.column_begin);
     c.k.gemm(false, true, rows, c.column_end - c.column_begin, n_in, T(1), c.x[0], n_in, c.w + c.column_begin * n_in, n_in, T(0),
              c.z + c.column_begin, units_);
   }
@@ -53,7 +56,10 @@ class Dense : public LayerOf<Dense> {
   void run_gradient(const Call<T>& c) const {
     const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), i0 = c.in_begin, end = c.column_end;
     const Index u = c.column_begin;
-    c.k.gemm(true, false, end - u, c.in_end - i0, rows, c.dw_scale, c.dz + u, units_, c.x[0] + i0, n_in, c.dw_keep, c.dw + u * n_in + i0, n_in);
+    if (c.sparse.begin)
+      c.k.sparse_backward(c.dw + u * n_in, c.dz + u, units_, c.sparse, n_in, end - u, c.dw_scale, c.dw_keep);
+    else
+      c.k.gemm(true, false, end - u, c.in_end - i0, rows, c.dw_scale, c.dz + u, units_, c.x[0] + i0, n_in, c.dw_keep, c.dw + u * n_in + i0, n_in);
     if (bias_ && i0 == 0) c.k.column_sum(c.dw + units_ * n_in + u, c.dz + u, rows, end - u, units_, c.dw_scale, c.dw_keep);
   }
 

@@ -58,7 +58,8 @@ struct Call {
   T dw_scale, dw_keep;
   Index in_begin, in_end;  // gradient: columns of the input, where the layer says `splits_columns`
   const T* state;
-  Key key;  // random numbers of this step and node
+  Key key;                 // random numbers of this step and node
+  SparseArgs<T> sparse{};  // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
 };
 
 class Layer {
@@ -84,6 +85,7 @@ class Layer {
     return false;
   }  // the output is the input's memory, read with another shape
   virtual bool reads_input() const { return false; }   // backward or gradient reads x
+  virtual bool takes_sparse() const { return false; }  // forward and gradient take an input of one axis as sparse rows
   virtual bool reads_output() const { return false; }  // backward reads a
   virtual bool splits_columns() const { return false; }
   virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it

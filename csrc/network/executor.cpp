@@ -35,7 +35,7 @@ void Executor<T>::run(const std::vector<Tile>& tiles, double work, F&& f) const 
 }
 
 template <class T>
-std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Phase phase, Index n) const {
+std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Phase phase, Index n, const Workspace<T>& w) const {
   const Op& op = plan_.graph.ops[at(step.op)];
   const Index per_sample = op.shape.rows(job_.time), out = op.shape.columns(job_.time),
               in = step.in_shapes.empty() ? out : step.in_shapes[0].columns(job_.time);
@@ -45,7 +45,8 @@ std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Pha
     for (Index r = 0; r < n; r += rows) list.push_back({r, std::min(n, r + rows), 0, out});
     return list;
   }
-  const TileSize size = phase == Phase::Forward    ? product_tiles(n * per_sample, out, in)
+  const TileSize size = step.sparse >= 0           ? TileSize{256, sparse_units(out, static_cast<Index>(w.sparse[at(step.sparse)].value.size()))}
+                        : phase == Phase::Forward  ? product_tiles(n * per_sample, out, in)
                         : phase == Phase::Backward ? product_tiles(n * per_sample, in, out)
                                                    : gradient_tiles(out, in, n * per_sample);
   const Index columns = phase == Phase::Backward ? in : out, rows = phase == Phase::Gradient ? n : std::max<Index>(1, size.rows / per_sample);
@@ -63,7 +64,7 @@ bool Executor<T>::forward_chunk(Workspace<T>& w, Rows r, int worker) const {
       continue;
     }
     // More than 1e9 flop: 128 rows of 1e8 parameters take a second, in which Ctrl-C would not be heard.
-    for (const Tile& t : tiles(s, Phase::Forward, r.end)) {
+    for (const Tile& t : tiles(s, Phase::Forward, r.end, w)) {
       if (job_.cancel && job_.cancel->check(worker)) return false;
       steps_.forward(s, w, {t.begin, t.end, r.first + t.begin}, t.column_begin, t.column_end);
     }
@@ -91,7 +92,8 @@ void Executor<T>::late_gradients(Workspace<T>& w, Into<T> into) {
       steps_.gradient(s, w, rows, 0, units, 0, n_in, into);
       continue;
     }
-    const TileSize size = late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+    const TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
+                                        : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
     const Index down = (units + size.rows - 1) / size.rows, across = (n_in + size.columns - 1) / size.columns;
     parallel_for(down * across, num_threads(), [&](Index t, int) {  // a commit: nothing stops it
       const Index u = t / across * size.rows, i = t % across * size.columns;
@@ -116,6 +118,7 @@ Totals Executor<T>::by_chunks(std::vector<Workspace<T>*>& spaces, T* slots, Inde
           if (!finite.load(std::memory_order_relaxed) || (c != slot && job_.cancel && job_.cancel->check(worker))) return;
           const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
           steps_.load_inputs(w, r);
+          steps_.load_sparse_inputs(w, r);
           if (!forward_chunk(w, r, worker)) return;
           part[at(c)] = steps_.losses(w, r, job_.count_hits ? &hits[at(c)] : nullptr);
           bool ok = std::isfinite(part[at(c)]);
@@ -151,7 +154,7 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
       std::atomic<bool> ok{true};
       const Index n_in = s.in_shapes[0].columns(job_.time);
       const Into<T> into{gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)};
-      run(tiles(s, Phase::Gradient, rows.end), work, [&](const Tile& t) {
+      run(tiles(s, Phase::Gradient, rows.end, w), work, [&](const Tile& t) {
         const Rows r{t.begin, t.end, rows.first + t.begin};
         if (!steps_.finite(s, w, r, t.column_begin, t.column_end))
           ok = false;
@@ -171,7 +174,8 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
       if (s.finishes[0]) steps_.finish(s.in[0], w, 0, rows.end, op.shape.rows(job_.time), columns, 0, columns);
       continue;
     }
-    run(tiles(s, Phase::Backward, rows.end), work,
+    if (s.sparse >= 0) continue;  // its dx has no memory
+    run(tiles(s, Phase::Backward, rows.end, w), work,
         [&](const Tile& t) { steps_.backward(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end); });
   }
 }
@@ -187,9 +191,11 @@ void Executor<T>::forward_layers(Workspace<T>& w, Rows rows) {
   const Index per_task = 64, tasks = (rows.end + per_task - 1) / per_task;
   // The inputs of all tasks lie in one buffer, or all in the user's memory: the pointer that a task sets is the same for all.
   steps_.load_inputs(w, {0, 0, rows.first});
+  steps_.load_sparse_inputs(w, rows);
   parallel(tasks, static_cast<double>(rows.end) * 100, [&](Index t, int) {
     const Index begin = t * per_task, end = std::min(rows.end, begin + per_task);
     for (std::size_t j = 0; j < plan_.input_buffers.size(); ++j) {
+      if (plan_.sparse(j)) continue;
       T* buffer = w.buffer[at(plan_.input_buffers[j])];
       const Index size = plan_.buffers[at(plan_.input_buffers[j])].shape.size(job_.time);
       job_.feed->input(static_cast<int>(j), rows.first + begin, end - begin, buffer + begin * size);
@@ -198,7 +204,7 @@ void Executor<T>::forward_layers(Workspace<T>& w, Rows rows) {
   for (const Step& s : plan_.steps) {
     const Op& op = plan_.graph.ops[at(s.op)];
     const double work = static_cast<double>(rows.end * op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape);
-    run(tiles(s, Phase::Forward, rows.end), work,
+    run(tiles(s, Phase::Forward, rows.end, w), work,
         [&](const Tile& t) { steps_.forward(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end); });
   }
 }
@@ -271,6 +277,7 @@ void Executor<T>::predict(std::vector<Workspace<T>*>& spaces, T* const* outputs)
              Workspace<T>& w = *spaces[at(worker)];
              const Rows r{0, std::min(job_.n, (c + 1) * rows) - c * rows, c * rows};
              steps_.load_inputs(w, r);
+             steps_.load_sparse_inputs(w, r);
              if (forward_chunk(w, r, worker)) copy_out(w, 0, r.end, r.first);
            },
            spaces.size());

@@ -49,7 +49,7 @@ class Executor {
   void forward_layers(Workspace<T>& w, Rows rows);
 
   enum class Phase { Forward, Backward, Gradient };
-  std::vector<Tile> tiles(const Step& step, Phase phase, Index n) const;
+  std::vector<Tile> tiles(const Step& step, Phase phase, Index n, const Workspace<T>& w) const;
   template <class F>
   void run(const std::vector<Tile>& tiles, double work, F&& f) const;
   // At most `most` threads: those that have a workspace. set_num_threads may be called by another thread at any moment.

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "kernels/kernels.h"
+#include "tensor/sparse.h"
 
 namespace chainrule {
 
@@ -17,6 +18,9 @@ class Feed {
   virtual ~Feed() = default;
   // Rows [first, first + n) of input j: memory that holds them already, or `buffer` (n, size of a sample) after filling it.
   virtual const T* input(int j, Index first, Index n, T* buffer) const = 0;
+  // By input: whether its rows may come sparse, which saves their dense buffer; empty: none.
+  virtual std::vector<char> sparse() const { return {}; }
+  virtual void sparse_input(int j, Index first, Index n, SparseRows<T>& rows) const { (void)j, (void)first, (void)n, (void)rows; }
   // Targets of output j, either as labels (rows,) or as values (rows, columns): sets one of the two pointers. Buffers are large enough.
   virtual void target(int j, Index first, Index n, std::int32_t* label_buffer, T* buffer, const std::int32_t*& labels, const T*& y) const {
     (void)j, (void)first, (void)n, (void)label_buffer, (void)buffer;

@@ -94,4 +94,10 @@ Graph::Graph(const GraphSpec& spec) {
   for (std::size_t l = 0; l < n_layers; ++l) CR_CHECK(uses[l], "[", layers[l]->name, "] is in the spec but no node uses it");
 }
 
+bool Graph::takes_sparse(std::size_t j) const {
+  const auto reads = [&](const std::vector<int>& values) { return std::find(values.begin(), values.end(), inputs[j]) != values.end(); };
+  return ops[static_cast<std::size_t>(inputs[j])].shape.dims.size() == 1 && !reads(outputs) &&
+         std::all_of(ops.begin(), ops.end(), [&](const Op& op) { return op.layer->takes_sparse() || !reads(op.in); });
+}
+
 }  // namespace chainrule

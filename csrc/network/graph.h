@@ -53,6 +53,8 @@ struct Graph {
     for (int i : op.in) s.push_back(ops[static_cast<std::size_t>(i)].shape);
     return s;
   }
+  // Whether all that reads input j takes its rows sparse.
+  bool takes_sparse(std::size_t j) const;
 
  private:
   std::vector<std::unique_ptr<Layer>> activations_;

@@ -76,6 +76,8 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
     for (int v : op.in) s.in.push_back(root[at(v)]);
     s.in_shapes = g.input_shapes(op);
     s.bias = op.layer->bias_offset(s.in_shapes.data());
+    for (std::size_t j = 0; j < g.inputs.size(); ++j)
+      if (sparse(j) && !s.in.empty() && s.in[0] == g.inputs[j]) s.sparse = static_cast<int>(j);
     values[at(i)].step = static_cast<int>(steps.size());
     steps.push_back(s);
   }
@@ -89,9 +91,10 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
   // Memory. Times: inputs 0, forward of step s at s + 1, losses at S + 1, backward of step s at 2 S + 1 - s.
   const int S = static_cast<int>(steps.size()), end = 2 * S + 2;
   const auto backward_time = [&](int s) { return 2 * S + 1 - s; };
-  for (int v : g.inputs) {
-    values[at(v)].z = values[at(v)].a = new_buffer(g.ops[at(v)].shape, 0);
-    input_buffers.push_back(values[at(v)].a);
+  for (std::size_t j = 0; j < g.inputs.size(); ++j) {
+    ValuePlan& v = values[at(g.inputs[j])];
+    v.z = v.a = new_buffer(sparse(j) ? Shape{{0}} : g.ops[at(g.inputs[j])].shape, 0);
+    input_buffers.push_back(v.a);
   }
   for (int s = 0; s < S; ++s) {
     const Step& step = steps[at(s)];

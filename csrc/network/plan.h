@@ -16,8 +16,9 @@ struct Mode {
   bool keep = false;             // every z, a and delta stays readable to the end
   bool input_gradients = false;  // dL/dx is wanted
   bool parameter_gradients = true;
-  bool late = false;  // dW follows when every delta is known: x and delta of the layers with weights live to the end
-  int target = -1;    // compute this value instead of the network's outputs
+  bool late = false;         // dW follows when every delta is known: x and delta of the layers with weights live to the end
+  std::vector<char> sparse;  // by input: its rows come sparse (Feed::sparse); empty: none
+  int target = -1;           // compute this value instead of the network's outputs
 
   bool operator==(const Mode&) const = default;
 };
@@ -33,6 +34,7 @@ struct Step {
   int value;            // the value it makes, after the fused activation
   std::vector<int> in;  // values, aliases resolved
   std::vector<Shape> in_shapes;
+  int sparse = -1;     // the input whose rows come sparse instead of in[0]'s buffer
   int activation = 0;  // fused function (0: identity)
   double parameter = 0;
   Index bias = -1;       // offset of b in the layer's parameters: added together with the activation
@@ -77,6 +79,8 @@ class Plan {
   std::vector<int> outputs;  // values
   bool whole_batch = false;  // a loss or a layer sees all rows at once
   bool symbolic = false;
+
+  bool sparse(std::size_t input) const { return input < mode.sparse.size() && mode.sparse[input]; }
 
   // Offsets of the buffers, in elements, for `n` samples and that `time`; `total` is their end.
   std::vector<Index> layout(Index n, Index time, Index& total) const;

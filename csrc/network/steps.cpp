@@ -37,6 +37,7 @@ void Workspace<T>::fit(const Plan& plan, Index capacity, Index time) {
   buffer.resize(offset.size());
   for (std::size_t b = 0; b < offset.size(); ++b) buffer[b] = memory_.data() + offset[b];
   input.assign(plan.input_buffers.size(), nullptr);
+  sparse.resize(plan.mode.sparse.size());
   Index rows = 0, size = 0;
   for (const LossPlan& l : plan.losses) {
     rows = std::max(rows, l.shape.rows(time));
@@ -51,11 +52,18 @@ void Workspace<T>::fit(const Plan& plan, Index capacity, Index time) {
 template <class T>
 void Steps<T>::load_inputs(Workspace<T>& w, Rows rows) const {
   for (std::size_t j = 0; j < plan.input_buffers.size(); ++j) {
+    if (plan.sparse(j)) continue;
     T* buffer = w.buffer[at(plan.input_buffers[j])];
     const Index size = plan.buffers[at(plan.input_buffers[j])].shape.size(job.time);
     const T* from = job.feed->input(static_cast<int>(j), rows.first, rows.end - rows.begin, buffer + rows.begin * size);
     w.input[j] = from - rows.begin * size;
   }
+}
+
+template <class T>
+void Steps<T>::load_sparse_inputs(Workspace<T>& w, Rows rows) const {
+  for (std::size_t j = 0; j < plan.mode.sparse.size(); ++j)
+    if (plan.sparse(j)) job.feed->sparse_input(static_cast<int>(j), rows.first, rows.end - rows.begin, w.sparse[j]);
 }
 
 template <class T>
@@ -101,6 +109,11 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
             0,
             nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
+  if (step.sparse >= 0) {
+    const SparseRows<T>& s = w.sparse[at(step.sparse)];
+    x[0] = nullptr;
+    c.sparse = {s.begin.data() + rows.begin, s.column.data(), s.value.data(), c.n};
+  }
   if (op.index >= 0) {
     c.w = job.parameters + plan.graph.parameter_offset[at(op.index)];
     c.state = job.state + plan.graph.state_offset[at(op.index)];

@@ -15,8 +15,9 @@ class Workspace {
  public:
   void fit(const Plan& plan, Index capacity, Index time);
 
-  std::vector<T*> buffer;       // by buffer of the plan: its first sample
-  std::vector<const T*> input;  // by input: where its samples are (a buffer, or the user's own memory)
+  std::vector<T*> buffer;             // by buffer of the plan: its first sample
+  std::vector<const T*> input;        // by input: where its samples are (a buffer, or the user's own memory)
+  std::vector<SparseRows<T>> sparse;  // by input: its samples where they come sparse
   std::vector<std::int32_t> labels;
   std::vector<T> y, s, scratch;
   Index elements() const { return memory_.size(); }
@@ -64,6 +65,7 @@ class Steps {
   Steps(const Plan& plan, const Job<T>& job) : plan(plan), job(job), k(kernels<T>()) {}
 
   void load_inputs(Workspace<T>& w, Rows rows) const;
+  void load_sparse_inputs(Workspace<T>& w, Rows rows) const;
   void forward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
   void backward(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
   // Whether delta is finite in these rows and units: one that is not must not reach W.

@@ -34,6 +34,13 @@ inline TileSize gradient_tiles(Index units, Index n_in, Index rows) {
   return {rows, std::min(u, units)};
 }
 
+// Products with sparse rows: strips of units, at least four where there are enough, of at most 1e8 multiply-adds (a tenth of a second).
+inline Index sparse_units(Index units, Index stored) {
+  Index u = std::clamp<Index>(round_up((units + 3) / 4, 4), 4, 256);
+  while (static_cast<double>(u) * static_cast<double>(stored) > 1e8 && u > 1) u /= 2;
+  return std::min(u, units);
+}
+
 // dW straight into the velocity: pieces of it that share the second-level cache with their rows of dz and x, and that our own kernels take
 inline TileSize late_tiles(Index units, Index n_in, Index rows) {
   TileSize t{std::min<Index>(units, 128), std::min<Index>(n_in, 512)};

@@ -22,6 +22,7 @@ struct Data {
   };
   Index rows = 0, time = 1;
   std::vector<Source> inputs;
+  std::vector<char> sparse;  // by input: multiplied as sparse rows; empty: none
   std::vector<Target> targets;
 };
 
@@ -39,6 +40,10 @@ class BatchFeed : public Feed<T> {
   }
 
   const T* input(int j, Index first, Index n, T* buffer) const override { return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer); }
+  std::vector<char> sparse() const override { return data_.sparse; }
+  void sparse_input(int j, Index first, Index n, SparseRows<T>& out) const override {
+    data_.inputs[static_cast<std::size_t>(j)].gather(index_, index_ ? first : base_ + first, n, out);
+  }
   void target(int j, Index first, Index n, std::int32_t* label_buffer, T* buffer, const std::int32_t*& labels, const T*& y) const override {
     const auto& t = data_.targets[static_cast<std::size_t>(j)];
     labels = nullptr, y = nullptr;

@@ -133,11 +133,25 @@ Csr::Extent Csr::extent(Index row, const std::string& name) const {
   return e;
 }
 
+bool Source::few() const {
+  if (!csr.indptr || rows == 0) return false;
+  const double stored = static_cast<double>(csr.extent(rows - 1, name).end - csr.extent(0, name).begin);
+  return 32 * stored <= static_cast<double>(rows) * static_cast<double>(size);
+}
+
 template <class T>
 void Source::gather(const Index* index, Index first, Index n, SparseRows<T>& out) const {
   out.begin.assign(1, 0);
   out.column.clear();
   out.value.clear();
+  Index stored = 0;
+  for (Index i = first; i < first + n; ++i) {
+    const Csr::Extent e = csr.extent(index ? index[i] : i, name);
+    stored += e.end - e.begin;
+  }
+  out.begin.reserve(static_cast<std::size_t>(n) + 1);
+  out.column.reserve(static_cast<std::size_t>(stored));
+  out.value.reserve(static_cast<std::size_t>(stored));
   visit(dtype, [&](auto s) {
     for (Index i = first; i < first + n; ++i) append_row<T, decltype(s)>(*this, index ? index[i] : i, out);
   });

@@ -40,6 +40,9 @@ struct Source {
   bool check = false;                // raise where a value is not finite
   Csr csr;
 
+  // Whether a matrix is so sparse (1 in 32; the two ways meet at about 1 in 25, docs/performance.md) that products with its rows as they are pay.
+  bool few() const;
+
   // Rows `index[first .. first + n)`, or [first, first + n) if index is null, into out (n, size).
   template <class T>
   void gather(const Index* index, Index first, Index n, T* out) const;

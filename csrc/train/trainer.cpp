@@ -57,13 +57,14 @@ StepReport Trainer<T>::commit(T* slots, Index count, double alpha, double sum_of
 }
 
 template <class T>
-void Trainer<T>::prepare(Index n, Index time) {
+void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
   Prepared& p = prepared_;
   if (p.n == n && p.time == time && p.spaces) return;
   p.spaces.reset();
   Mode mode;
   mode.losses = kinds(spec_.losses);
   mode.gradients = mode.training = true;
+  mode.sparse = feed.sparse();
   p.plan = &net_.plan(mode);
   p.slots = p.plan->by_chunks(n, time) ? p.plan->slots(n, time) : 1;
   p.late = p.slots == 1 && update_.takes_late_gradients() && p.plan->may_be_late(n, time);
@@ -81,7 +82,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
   if (n == 0 || !(weight > 0)) return false;
-  prepare(n, time);
+  prepare(feed, n, time);
   Prepared& p = prepared_;
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   job.losses = spec_.losses.data();
@@ -113,6 +114,7 @@ template <class T>
 void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double loss) {
   Mode mode;
   mode.training = mode.keep = true;
+  mode.sparse = feed.sparse();
   const Plan& plan = net_.plan(mode);
   typename Network<T>::Spaces spaces(net_, 1, plan);
   Cancel cancel;
@@ -224,6 +226,7 @@ template <class T>
 Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   Mode mode;
   mode.losses = kinds(losses);
+  mode.sparse = data.sparse;
   const Plan& plan = net.plan(mode);
   const Index n = count(data, subset);
   typename Network<T>::Spaces spaces(net, num_threads(), plan);
@@ -246,6 +249,7 @@ template <class T>
 void predict(Network<T>& net, const Feed<T>& feed, Index rows, Index time, T* const* outputs, Cancel& cancel, int target) {
   Mode mode;
   mode.target = target;
+  mode.sparse = feed.sparse();
   const Plan& plan = net.plan(mode);
   const Index chunk = plan.chunk_rows(rows, time);
   const bool chunks = plan.by_chunks(rows, time);

@@ -58,7 +58,7 @@ class Trainer {
     T* gradients = nullptr;
     std::optional<typename Network<T>::Spaces> spaces;
   };
-  void prepare(Index n, Index time);
+  void prepare(const Feed<T>& feed, Index n, Index time);
   bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
   StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
   double alpha() const;

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ class Csr:
     numbers in the same place add. What stands in the arrays is checked by the core, where it is read.
     """
 
+    format = "csr"
     ndim = 2
 
     def __init__(self, x: Any, who: str) -> None:
@@ -95,6 +97,14 @@ class Csr:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Csr:
+        """Rows [start, stop), in the same memory."""
+        start, stop, _ = rows.indices(len(self))
+        part = copy.copy(self)
+        part.indptr = self.indptr[start : max(start, stop) + 1]
+        part.shape = (len(part.indptr) - 1, self.shape[1])
+        return part
 
     @property
     def dtype(self) -> np.dtype[Any]:

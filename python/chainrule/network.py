@@ -138,7 +138,8 @@ class Network(Structure):
         X : array (n, ...), tuple or dict of arrays, or Batches
             Any bool, integer or float dtype and any strides; rows are converted while they are gathered, nothing is copied whole.
             An input of one axis may also be a sparse matrix (n, width): SciPy's CSR as it is, in any order of columns, what is stored twice adds
-            (in the network's dtype); another of its formats is made CSR first. Its rows are made dense a batch at a time, never as a whole.
+            (in the network's dtype); another of its formats is made CSR first. Where at most 1 number in 32 is stored a first dense layer
+            multiplies the stored numbers alone; else rows are made dense a batch at a time, never as a whole.
         y : array, tuple or dict
             Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise. ``Quantile`` has (n, m) for
             an output of m columns a level.

@@ -154,6 +154,47 @@ void test_elementwise(const Kernels<T>& k) {
     }
 }
 
+template <class T>
+void test_sparse(const Kernels<T>& k) {
+  const auto at = [](Index j) { return static_cast<std::size_t>(j); };
+  const std::string type = sizeof(T) == 4 ? "float" : "double";
+  for (Index rows : {0, 1, 5}) {
+    for (Index units : {0, 1, 3, 4, 9}) {
+      for (Index n_in : {1, 2, 40}) {
+        const Index ld = units + 2;
+        std::vector<Index> begin{3};  // what lies before belongs to nobody
+        for (Index i = 0; i < rows; ++i) begin.push_back(begin.back() + static_cast<Index>(uniform(0, 7)));
+        const std::vector<T> value = random<T>(begin.back()), w = random<T>(units * n_in), dz = random<T>(rows * ld), old = random<T>(units * n_in);
+        std::vector<std::int32_t> column(value.size(), -1);
+        for (std::size_t e = 3; e < column.size(); ++e) column[e] = static_cast<std::int32_t>(uniform(0, static_cast<double>(n_in)));
+        const SparseArgs<T> x{begin.data(), column.data(), value.data(), rows};
+        std::vector<Real> dense(static_cast<std::size_t>(rows * n_in), 0);
+        for (Index i = 0; i < rows; ++i)
+          for (Index e = begin[at(i)]; e < begin[at(i + 1)]; ++e) dense[at(i * n_in + column[at(e)])] += value[at(e)];
+        std::vector<T> z(static_cast<std::size_t>(rows * ld), T(9));
+        k.sparse_forward(z.data(), ld, x, n_in, w.data(), units);
+        for (Index i = 0; i < rows; ++i)
+          for (Index u = 0; u < ld; ++u) {
+            Real s = u < units ? 0 : 9;
+            for (Index j = 0; u < units && j < n_in; ++j) s += dense[at(i * n_in + j)] * w[at(u * n_in + j)];
+            near(z[at(i * ld + u)], s, 20, "sparse_forward ", type);
+          }
+        for (double keep : {0.0, 1.0, 0.9}) {
+          std::vector<T> dw = old;
+          if (keep == 0) std::fill(dw.begin(), dw.end(), std::numeric_limits<T>::quiet_NaN());
+          k.sparse_backward(dw.data(), dz.data(), ld, x, n_in, units, T(-0.5), T(keep));
+          for (Index u = 0; u < units; ++u)
+            for (Index j = 0; j < n_in; ++j) {
+              Real s = Real(T(keep)) * old[at(u * n_in + j)];
+              for (Index i = 0; i < rows; ++i) s -= Real(0.5) * dz[at(i * ld + u)] * dense[at(i * n_in + j)];
+              near(dw[at(u * n_in + j)], s, 20, "sparse_backward ", type);
+            }
+        }
+      }
+    }
+  }
+}
+
 void test_philox() {  // the known answers that Random123 publishes (kat_vectors)
   const std::uint32_t f = 0xffffffff;
   const auto is = [](Words p, std::uint32_t x0, std::uint32_t x1, std::uint32_t x2, std::uint32_t x3) {
@@ -173,6 +214,7 @@ void test_all() {
   test_update("adam", k.adam);
   test_dropout(k);
   test_elementwise(k);
+  test_sparse(k);
 }
 
 }  // namespace

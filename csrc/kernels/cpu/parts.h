@@ -10,6 +10,12 @@ template <class T>
 void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
           Index ldc);
 
+// sparse.cpp
+template <class T>
+void sparse_forward(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T* w, Index units);
+template <class T>
+void sparse_backward(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
+
 // activation.cpp
 template <class T>
 const ActivationKernel<T>* activation_registry() noexcept;

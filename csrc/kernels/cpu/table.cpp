@@ -13,6 +13,8 @@ Kernels<T> make_table() noexcept {
   k.activations = activation_registry<T>();
   k.n_activations = activation_count();
   k.gemm = &gemm<T>;
+  k.sparse_forward = &sparse_forward<T>;
+  k.sparse_backward = &sparse_backward<T>;
   k.column_sum = &column_sum<T>;
   k.softmax_forward = &softmax_forward<T>;
   k.softmax_backward = &softmax_backward<T>;
