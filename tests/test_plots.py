@@ -206,6 +206,15 @@ def test_range_bars() -> None:
     assert [t.get_text() for t in display.ax_.get_legend().get_texts()] == ["smallest to largest a", "g(mean ± deviation of z)", "dead"]
 
 
+def test_a_layer_that_takes_one_value() -> None:
+    """A relu that is dead as a whole still begins at 0; a constant without ends lies in the middle."""
+    net = cr.Network([cr.Input(2), cr.Activation("relu"), cr.Dense(1)], dtype="float64")
+    display = net.activation_ranges(-np.ones((3, 2))).plot()
+    assert words(display.ax_) == ["0", "1, no end", "2 dead", "-0.5, no end", "0.5, no end"]
+    assert bars(display.bars_[0])[:, 0].tolist() == [0, 0]
+    assert bars(display.bars_[2])[:, 0].tolist() == [0.5]
+
+
 def test_saturated_bars_are_orange() -> None:
     z = np.array([[5.0, 0.1], [-5, -0.1]])
     display = cr.Network([cr.Input(2), cr.Activation("tanh")], dtype="float64").activation_ranges(z).plot()

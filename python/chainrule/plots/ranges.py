@@ -75,7 +75,8 @@ class ActivationRangeDisplay:
 
         low = r.lower if np.isfinite(r.lower) else float(r.low.min())
         high = r.upper if np.isfinite(r.upper) else float(r.high.max())
-        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+        if low == high:  # all units of a range without an end take one value
+            low, high = (low, low + 1.0) if np.isfinite(r.lower) else (low - 0.5, high + 0.5)
         order = np.lexsort((-r.z_mean, 1 - r.saturated + r.dead))
         order = order[np.linspace(0, r.units - 1, min(r.units, SHOWN)).round().astype(int)]
         height = 0.64 / len(order)
