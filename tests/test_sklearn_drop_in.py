@@ -17,7 +17,10 @@ from sklearn.preprocessing import scale
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:scipy.optimize. The `disp` and `iprint`:DeprecationWarning"),  # an older scikit-learn on a newer SciPy
+]
 
 iris = load_iris()
 X: Array = scale(iris.data)
@@ -54,8 +57,10 @@ def assert_same(a: Any, b: Any, rtol: float = 1e-8) -> None:
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_parameters_and_their_defaults(name: str) -> None:
-    expected, found = (inspect.signature(getattr(m, name)).parameters for m in (theirs, ours))
-    assert [(p.name, p.default, p.kind) for p in expected.values()] == [(p.name, p.default, p.kind) for p in list(found.values())[: len(expected)]]
+    expected, found = ([(p.name, p.default, p.kind) for p in inspect.signature(getattr(m, name)).parameters.values()] for m in (theirs, ours))
+    if ("loss", inspect.Parameter.POSITIONAL_OR_KEYWORD) not in [(p[0], p[2]) for p in expected]:  # the regressor has had it since 1.7, in front
+        found = [p for p in found if p[0] != "loss"]
+    assert expected == found[: len(expected)]
     both = [set(getattr(m, name)._parameter_constraints) for m in (theirs, ours)]
     assert both[0] <= both[1]
 
@@ -78,6 +83,8 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("y", [LABELS, BINARY, MULTILABEL], ids=["multiclass", "binary", "multilabel"])
 def test_the_same_classifier(y: Array, options: dict[str, Any]) -> None:
+    if options.get("early_stopping") and y is BINARY:
+        y = (y == "one").astype(int)  # scikit-learn failed on strings here until 1.9 (its issue 33760)
     a, b = pair("MLPClassifier", X, y, **options)
     assert_same(a, b, 1e-5 if options.get("solver") == "lbfgs" else 1e-8)
     np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), rtol=1e-5, atol=1e-9)

@@ -122,7 +122,7 @@ classifier = (
     Examples
     --------
     >>> from chainrule.sklearn import MLPClassifier
-    >>> clf = MLPClassifier((5,), solver="lbfgs", random_state=0).fit([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
+    >>> clf = MLPClassifier((5,), "tanh", solver="lbfgs", random_state=0).fit([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
     >>> clf.predict([[0.0, 1.0], [1.0, 1.0]])
     array([1, 0])
     """
