@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -90,7 +89,7 @@ class BaseMLP(CallbackSupport, BaseEstimator):
                 elif self.early_stopping:
                     self._hold_back(problem, rng)
                 self._begin(problem, first, incremental)
-                fit_epochs(self, net, problem, self._batch(len(problem.X)), rng, tasks, once=incremental)
+                fit_epochs(self, net, problem, self._batch(problem.X.shape[0]), rng, tasks, once=incremental)
             tasks.close()
         if not np.isfinite(net.flat_parameters).all():
             raise ValueError(NON_FINITE)
@@ -101,20 +100,16 @@ class BaseMLP(CallbackSupport, BaseEstimator):
             self,
             X,
             y,
-            accept_sparse=["csr", "csc"],
+            accept_sparse="csr",
             multi_output=True,
             y_numeric=self._y_numeric,
             dtype=(np.float64, np.float32),
             order="C",
             reset=reset,
         )
-        return self._rows(X), y
+        return X, y
 
     _y_numeric: ClassVar[bool] = False
-
-    @staticmethod
-    def _rows(X: Any) -> Any:
-        return X.toarray() if issparse(X) else X
 
     def _shown_outputs(self) -> int:
         return 1
@@ -172,7 +167,7 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         """Move a share of the rows to the validation data: the rows that scikit-learn would take."""
         two_classes = isinstance(problem.y, np.ndarray) and problem.y.dtype == bool and problem.y.ndim == 1
         stratify = problem.y[:, None] if two_classes else None
-        train, held = train_test_split(np.arange(len(problem.X)), random_state=rng, test_size=self.validation_fraction, stratify=stratify)
+        train, held = train_test_split(np.arange(problem.X.shape[0]), random_state=rng, test_size=self.validation_fraction, stratify=stratify)
         if len(held) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         weight = None if problem.weight is None else problem.weight[held]
@@ -205,9 +200,9 @@ class BaseMLP(CallbackSupport, BaseEstimator):
             if direct is not None:
                 return direct
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), order="C", reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False)
         with _params.threads(self.n_jobs):
-            return self.network_.predict(self._rows(X))
+            return self.network_.predict(X)
 
     @property
     def coefs_(self) -> Any:

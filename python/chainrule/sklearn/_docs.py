@@ -137,10 +137,16 @@ regressor = (
     + """
     Parameters
     ----------
-    loss : {"squared_error"}, default="squared_error"
-        L = 1/2 sum_m (y_m - a_m)^2; shown divided by the number of outputs, as scikit-learn shows it.
+    loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson"}, default="squared_error"
+        L, summed over the outputs: 1/2 (y - a)^2; abs(y - a); Huber's; the pinball loss, whose minimum is at the quantile; half the Poisson deviance
+        a - y + y log(y / a) of a = exp(z), for y >= 0. The squared error is shown divided by the number of outputs, as scikit-learn shows it.
     """
     + _SHARED
+    + """quantile : float or sequence of float, default=0.5
+        Level of the loss "quantile"; a sequence has one network predict several at once.
+    delta : float, default=1.0
+        Of the loss "huber": errors beyond it count by their size, not by their square.
+    """
     + _END
     + """
     Examples

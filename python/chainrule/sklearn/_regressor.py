@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
+import chainrule as cr
 from chainrule.sklearn import _docs
 from chainrule.sklearn._base import BaseMLP
 from chainrule.sklearn._compat import with_callbacks
@@ -20,12 +24,18 @@ from chainrule.sklearn._network import Head
 __all__ = ["MLPRegressor"]
 
 Array = npt.NDArray[Any]
+LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     __doc__ = _docs.regressor
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {**BaseMLP._parameter_constraints, "loss": [StrOptions({"squared_error"})]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(LOSSES)],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+    }
     _y_numeric: ClassVar[bool] = True
 
     def __init__(
@@ -57,6 +67,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         dropout: Any = 0.0,
         l1: Any = 0.0,
+        quantile: Any = 0.5,
+        delta: float = 1.0,
         monitor: str = "score",
         dtype: Any = None,
         n_jobs: int | None = None,
@@ -93,12 +105,36 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self
 
     def predict(self, X: Any) -> Array:
-        """Return the prediction for each row: (n,), or (n, n_outputs)."""
+        """Return the prediction for each row: (n,), or (n, n_outputs).
+
+        With several quantiles they come last, in the order of ``quantile``: (n, n_quantiles), or (n, n_outputs, n_quantiles).
+        """
         return self._shaped(self._outputs(X))
 
     # ---- for the base -----------------------------------------------------------------------------------------------------------------
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R^2; for the loss "quantile" the share of the pinball loss that is explained, 1 - D / D of the constant quantiles (D^2, mean)."""
+        check_is_fitted(self)
+        if self.loss != "quantile":
+            return float(super().score(X, y, sample_weight))
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        return self._explained(np.asarray(y, dtype=np.float64), self._outputs(X), weight)
+
+    def _explained(self, y: Array, a: Array, weight: Array | None) -> float:
+        y = y.reshape(len(y), -1)
+        a = a.reshape(*y.shape, -1)
+        levels = np.ravel(self.quantile)
+        shares = [
+            d2_pinball_score(y, a[:, :, level], sample_weight=weight, alpha=float(q)) if np.isfinite(a).all() else np.nan
+            for level, q in enumerate(levels)
+        ]
+        return float(np.mean(shares))
+
     def _shaped(self, a: Array) -> Array:
+        """The outputs of a network as predict returns them."""
+        if np.ndim(self.quantile) and self.loss == "quantile":
+            return a.reshape(len(a), -1, len(self.quantile)) if self._targets > 1 else a
         return a.ravel() if a.shape[1] == 1 else a
 
     def _check_y(self, y: Any, first: bool, incremental: bool) -> Any:
@@ -108,13 +144,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self._targets = 1 if y.ndim == 1 else y.shape[1]
         return y.astype(np.float64, copy=False) if y.dtype.kind != "f" else y
 
+    def _loss(self) -> Any:
+        if self.loss == "quantile":
+            return cr.losses.Quantile(self.quantile if np.ndim(self.quantile) == 0 else tuple(self.quantile))
+        return cr.losses.Huber(self.delta) if self.loss == "huber" else self.loss
+
     def _heads(self) -> list[Head]:
-        return [Head(self._targets, "identity")]
+        levels = np.size(self.quantile) if self.loss == "quantile" else 1
+        return [Head(self._targets * levels, "exp" if self.loss == "poisson" else "identity")]
 
     def _shown_outputs(self) -> int:
-        return self._targets
+        return self._targets if self.loss == "squared_error" else 1
 
     def _score_of(self, y: Any, weight: Array | None) -> Any:
+        if self.loss == "quantile":
+            return lambda a: self._explained(y, a, weight)
         return lambda a: r2(y, self._shaped(a), weight)
 
 

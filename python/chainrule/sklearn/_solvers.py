@@ -87,7 +87,7 @@ class Monitor(cr.Callback):
         e = self.e
         e.n_iter_ += 1
         e.loss_ = self.problem.shown(record["loss"], record.get("penalty", 0.0))
-        e.t_ += len(self.problem.X)
+        e.t_ += self.problem.X.shape[0]
         e.loss_curve_.append(e.loss_)
         if self.talks:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
@@ -191,7 +191,7 @@ def fit_lbfgs(estimator: Any, net: cr.Network, problem: Problem, tasks: Tasks) -
     names = weighted(net)
     l2 = _params.penalties(estimator, names, l1=False)
     smooth = net.objective(problem.X, problem.y, loss=problem.loss, penalty=l2, sample_weight=problem.weight)
-    total = float(len(problem.X) if problem.weight is None else problem.weight.sum())
+    total = float(problem.X.shape[0] if problem.weight is None else problem.weight.sum())
     lam = _by_parameter(net, _params.by_transition("l1", estimator.l1, len(names))) / total
     two = np.flatnonzero(lam)  # parameters with a v beside their u
     start = net.flat_parameters.astype(np.float64)
