@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
@@ -28,7 +29,10 @@ Array = npt.NDArray[Any]
 class MLPClassifier(ClassifierMixin, BaseMLP):
     __doc__ = _docs.classifier
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {**BaseMLP._parameter_constraints, "class_weight": [dict, list, str, None]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
 
     _labels: Labels
 

@@ -247,9 +247,10 @@ def fit_lbfgs(estimator: Any, net: cr.Network, problem: Problem, tasks: Tasks) -
         raise ValueError(NON_FINITE)
     w = net.flat_parameters
     w[...] = joined(result.x)
+    value = float(result.fun) + float(lam @ np.abs(w) - lam[two] @ (result.x[two] + result.x[count:]))  # u + v is |w| at the optimum only
     alpha = _by_parameter(net, _params.by_transition("alpha", estimator.alpha, len(names))) / total
     estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
-    estimator.loss_ = problem.shown(float(result.fun), float(lam @ np.abs(w) + alpha @ np.square(w) / 2))
+    estimator.loss_ = problem.shown(value, float(lam @ np.abs(w) + alpha @ np.square(w) / 2))
     if result.status not in (0, 99):  # 99: a callback has asked to stop
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n{result.message}\n\n"
