@@ -79,7 +79,7 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         rng = check_random_state(self.random_state)
         with _params.threads(self.n_jobs):
             net = self._start(architecture, X, rng, first)
-            problem = Problem(X.astype(net.dtype, copy=False), target, weight, self._loss(), self._shown_outputs())
+            problem = Problem(_cast(X, net.dtype), target, weight, self._loss(), self._shown_outputs())
             tasks = Tasks(self, X, y, {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val})
             if self.solver == "lbfgs":
                 fit_lbfgs(self, net, problem, tasks)
@@ -177,7 +177,7 @@ class BaseMLP(CallbackSupport, BaseEstimator):
 
     def _validate_with(self, problem: Problem, X: Any, y: Any, weight: Array | None = None, encoded: bool = False) -> None:
         if not encoded:
-            X, y = X.astype(self.network_.dtype, copy=False), self._check_y(y, False, True)
+            X, y = _cast(X, self.network_.dtype), self._check_y(y, False, True)
         problem.validation = (X, y) if weight is None else (X, y, weight)
         problem.score = self._score_of(y, weight)
 
@@ -256,6 +256,11 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _cast(X: Any, dtype: Any) -> Any:
+    with np.errstate(over="ignore"):  # the core says in which row a number became inf
+        return X.astype(dtype, copy=False)
 
 
 def _rows(target: Any, which: Array) -> Any:

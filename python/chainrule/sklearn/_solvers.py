@@ -227,6 +227,8 @@ def fit_lbfgs(estimator: Any, net: cr.Network, problem: Problem, tasks: Tasks) -
         iteration += 1
         if estimator.verbose:
             print(f"Iteration {iteration}, loss = {intermediate_result.fun:.8f}")
+        if tasks.heard:
+            net.flat_parameters[...] = joined(intermediate_result.x)
         if tasks.end():
             raise StopIteration
         tasks.begin("lbfgs-iter")

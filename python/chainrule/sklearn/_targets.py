@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from scipy.sparse import csr_matrix, issparse
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from chainrule.sklearn._network import Head
 
@@ -28,11 +28,11 @@ class Labels:
     """
 
     def __init__(self, y: Any) -> None:
+        self.sparse = issparse(y)  # then predict returns such labels too, as in scikit-learn
         self.kind = "multioutput" if getattr(y, "ndim", 1) == 2 and "multioutput" in type_of_target(y) else ""
         if self.kind:
             self.classes: Any = [np.unique(column) for column in np.asarray(y).T]
             return
-        check_classification_targets(y)
         target = type_of_target(y, input_name="y")
         self.kind = "multilabel" if target.startswith("multilabel") else target  # one class alone counts as binary
         self.classes = unique_labels(y)
@@ -41,7 +41,7 @@ class Labels:
     def of_outputs(cls, classes: list[Array]) -> Labels:
         """Return the labels of several outputs whose classes are known."""
         labels = cls.__new__(cls)
-        labels.kind, labels.classes = "multioutput", classes
+        labels.sparse, labels.kind, labels.classes = False, "multioutput", classes
         return labels
 
     @property
@@ -84,7 +84,7 @@ class Labels:
             return labels
         if self.kind == "multilabel":
             labels = (a > 0.5).astype(int)
-            return labels
+            return csr_matrix(labels) if self.sparse else labels
         if self.kind == "multioutput":
             columns = [classes[one.argmax(axis=1)] for one, classes in zip(a, self.classes, strict=True)]
             return np.stack(columns, axis=1)
