@@ -35,9 +35,10 @@ class BaseMLP(CallbackSupport, BaseEstimator):
     n_features_in_: int
 
     def _keep(self, given: dict[str, Any]) -> None:
-        """Set every parameter of __init__ as it came."""
-        for name in self._get_param_names():
-            setattr(self, name, given[name])
+        """Set every parameter of __init__ as it came, from its locals()."""
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
     # ---- what the classifier and the regressor say themselves -------------------------------------------------------------------------
 
