@@ -23,8 +23,8 @@ from bench.peers.runner import PAUSE
 
 from .rows import LIBRARIES, Row, table
 
-#: Relative difference up to which two runs did the same work: the trajectories of float32 drift apart.
-SAME = {"float64": 1e-6, "float32": 1e-2}
+#: Relative difference up to which two runs did the same work: trajectories of float32 drift apart, and scikit-learn's lbfgs computes them in float64.
+SAME = {"float64": 1e-6, "float32": 5e-2}
 
 
 class Library:

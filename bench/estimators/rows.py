@@ -13,7 +13,7 @@ import numpy as np
 
 LIBRARIES = {"chainrule": "chainrule.sklearn", "scikit-learn": "sklearn.neural_network"}
 #: name -> epochs of a timed run with hidden layers of 100 units; wide networks run one
-EPOCHS = {"digits": 10, "4601x57": 5, "100000x50": 1}
+EPOCHS = {"digits": 50, "4601x57": 20, "100000x50": 2}
 WIDE = "1024-1024"
 
 
