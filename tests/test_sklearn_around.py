@@ -210,6 +210,9 @@ def test_scikit_learns_callbacks(Estimator: Any, solver: str) -> None:
     assert np.array_equal(recorder.weights[-2], est.coefs_[0])
     assert not np.array_equal(recorder.weights[0], recorder.weights[1])
     assert clone(est).fit(X, Y).n_iter_ >= 3
+    if solver == "adam":
+        est.partial_fit(X, Y)
+        assert recorder.heard[-1] == "teardown"  # of the fit before: one epoch of one's own loop has no tasks
 
 
 def test_scikit_learns_progress_bar_and_monitor(monkeypatch: pytest.MonkeyPatch) -> None:

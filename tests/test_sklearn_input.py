@@ -158,6 +158,13 @@ def test_validation_rows_that_are_too_few(name: str) -> None:
         fitted_with(ours, name, X[:2], [0, 1], early_stopping=True)
 
 
+def test_weights_that_are_none_are_refused() -> None:
+    for bad in (np.full(40, -1.0), np.r_[0.0, -1.0, np.ones(38)], np.full(40, np.nan), np.ones(39), np.zeros(40)):
+        for solver in ("adam", "lbfgs"):
+            with pytest.raises(ValueError, match=r"sample_weight|NaN|weights"):
+                ours.MLPClassifier(max_iter=2, solver=solver).fit(X, Y, sample_weight=bad)
+
+
 def test_bad_classes_raise_the_same() -> None:
     for action in (
         lambda m: m.MLPClassifier().partial_fit(X, Y),

@@ -245,6 +245,14 @@ def test_a_warm_start_keeps_the_optimizer() -> None:
         parts.set_params(hidden_layer_sizes=(7,)).fit(X, LABELS)
 
 
+def test_a_warm_start_may_begin_to_watch_rows() -> None:
+    clf = MLPClassifier((6,), warm_start=True, max_iter=3, random_state=0).fit(X, LABELS)
+    clf.set_params(early_stopping=True).fit(X, LABELS)
+    assert (clf.best_loss_, len(clf.validation_scores_), len(clf.loss_curve_)) == (None, 3, 6)
+    clf.set_params(early_stopping=False).fit(X, LABELS)
+    assert clf.best_loss_ == min(clf.loss_curve_[6:])
+
+
 def test_partial_fit_of_several_labels() -> None:
     y = np.stack([LABELS == 1, X[:, 0] > 0], axis=1).astype(int)
     clf = MLPClassifier((8,), solver="sgd", learning_rate_init=0.3, random_state=0)

@@ -75,13 +75,13 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         if (X_val is None) != (y_val is None):
             raise ValueError("got one of X_val and y_val: expected both or none")
         if weight is not None and not weight.all():  # rows of weight 0 are no rows
-            there = weight > 0
+            there = weight != 0
             X, target, weight = X[there], _rows(target, there), weight[there]
         rng = check_random_state(self.random_state)
         with _params.threads(self.n_jobs):
             net = self._start(architecture, X, rng, first)
             problem = Problem(_cast(X, net.dtype), target, weight, self._loss(), self._shown_outputs())
-            tasks = Tasks(self, X, y, {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val})
+            tasks = Tasks(self, X, y, {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}, active=not incremental)
             if self.solver == "lbfgs":
                 fit_lbfgs(self, net, problem, tasks)
             else:
@@ -148,10 +148,15 @@ class BaseMLP(CallbackSupport, BaseEstimator):
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
             self._best_value = -np.inf
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_: float | None = None
+            self.best_validation_score_: float | None = None
             self.validation_scores_: list[float] | None = None
             self.validation_loss_curve_: list[float] | None = None
+        if self.early_stopping:
+            self.best_loss_ = None
+            self.best_validation_score_ = -np.inf if self.best_validation_score_ is None else self.best_validation_score_
+        elif self.best_loss_ is None:
+            self.best_loss_ = np.inf
         if problem.validation is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
 

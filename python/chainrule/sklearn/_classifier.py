@@ -174,7 +174,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return by_class if weight is None else weight * by_class
 
     def _score_of(self, y: Any, weight: Array | None) -> Any:
-        return lambda a: float(np.average(self._labels.hits(a, y), weights=weight)) if np.isfinite(np.sum(a[0])) else float("nan")
+        return lambda a: float(np.average(self._labels.hits(a, y), weights=weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

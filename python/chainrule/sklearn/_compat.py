@@ -23,12 +23,12 @@ except ImportError:
 class Tasks:
     """Tells scikit-learn's callbacks of a fit and of its epochs. Costs nothing where the estimator has none."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any]) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], active: bool) -> None:
         self.estimator = estimator
         self.given = {"X": X, "y": y, "metadata": {k: v for k, v in metadata.items() if v is not None}}
         self.fit: Any = None
         self.epoch: Any = None
-        if hasattr(CallbackSupport, "_init_callback_context"):
+        if active and hasattr(CallbackSupport, "_init_callback_context"):
             self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
             self.fit.call_on_fit_task_begin(estimator=estimator, **self.given)
         self.heard = self.fit is not None and bool(getattr(estimator, "_skl_callbacks", None))

@@ -6,11 +6,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
 
 import chainrule as cr
 from chainrule.sklearn import _params
@@ -234,15 +236,16 @@ def fit_lbfgs(estimator: Any, net: cr.Network, problem: Problem, tasks: Tasks) -
         tasks.begin("lbfgs-iter")
 
     tasks.begin("lbfgs-iter")
-    result = minimize(
-        objective,
-        theta,
-        method="L-BFGS-B",
-        jac=True,
-        bounds=[(b, None) for b in low] if len(two) else None,
-        options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol, "ftol": ftol},
-        callback=after_iteration if estimator.verbose or tasks.heard else None,
-    )
+    with _pools().limit(limits=1, user_api="blas"):  # the solver's own vectors are short: two threads of SciPy's BLAS take longer than one
+        result = minimize(
+            objective,
+            theta,
+            method="L-BFGS-B",
+            jac=True,
+            bounds=[(b, None) for b in low] if len(two) else None,
+            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol, "ftol": ftol},
+            callback=after_iteration if estimator.verbose or tasks.heard else None,
+        )
     tasks.end()
     if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
         net.flat_parameters[...] = start
@@ -260,6 +263,12 @@ def fit_lbfgs(estimator: Any, net: cr.Network, problem: Problem, tasks: Tasks) -
             ConvergenceWarning,
             stacklevel=2,
         )
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The thread pools of the libraries that are loaded, looked for once."""
+    return ThreadpoolController()
 
 
 def _by_parameter(net: cr.Network, strengths: list[float]) -> Array:
