@@ -28,8 +28,9 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert len(found) >= 5
     names: dict[str, object] = {}
     for i, block in enumerate(found):
-        if "scipy" in block:
-            pytest.importorskip("scipy")
+        for name in ("scipy", "sklearn"):
+            if name in block:
+                pytest.importorskip(name)
         exec(compile(block, f"README.md, Python block {i}", "exec"), names)
     assert (tmp_path / "digits.safetensors").is_file()
     shown = capsys.readouterr().out

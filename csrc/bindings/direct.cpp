@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // predict for one input and one output, C-contiguous rows of the network's own dtype: the way without a detour for a single row, which takes 2 us. A
-// builtin function instead of a pybind11 one, whose dispatch would take as long as the products.
+// builtin function instead of a pybind11 one, whose dispatch would take as long as the products. `finite` is the estimators' way: it takes float32 and
+// float64, and leaves what holds a NaN or inf to whoever can name it.
 #include <limits>
+#include <vector>
 
 #include "bindings/network.h"
 
@@ -10,17 +12,29 @@ namespace chainrule::bindings {
 namespace {
 
 template <class T>
-PyObject* predict_rows(Handle<T>& h, PyObject* object) {
+constexpr int number_of = std::is_same_v<T, float> ? py::detail::npy_api::NPY_FLOAT_ : py::detail::npy_api::NPY_DOUBLE_;
+
+template <class T>
+PyObject* predict_rows(Handle<T>& h, PyObject* object, bool finite) {
+  using Other = std::conditional_t<std::is_same_v<T, float>, double, float>;
   const auto& api = py::detail::npy_api::get();
-  constexpr int type_num = std::is_same_v<T, float> ? py::detail::npy_api::NPY_FLOAT_ : py::detail::npy_api::NPY_DOUBLE_;
   constexpr int plain = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   // subclasses (a masked array) mean more than their numbers: intake.py knows
   if (!h.direct || Py_TYPE(object) != api.PyArray_Type_) Py_RETURN_NONE;
   const auto* x = py::detail::array_proxy(object);
   const auto* type = py::detail::array_descriptor1_proxy(x->descr);
-  if (x->nd != 2 || (x->flags & plain) != plain || type->type_num != type_num || type->byteorder != '=') Py_RETURN_NONE;
+  const bool own = type->type_num == number_of<T>;
+  if (x->nd != 2 || (x->flags & plain) != plain || !(own || (finite && type->type_num == number_of<Other>)) || type->byteorder != '=') Py_RETURN_NONE;
   const Index rows = x->dimensions[0];
   if (x->dimensions[1] != h.direct_in || rows == 0) Py_RETURN_NONE;
+  std::vector<T> converted;
+  const T* data = reinterpret_cast<const T*>(x->data);
+  if (!own) {
+    const Other* other = reinterpret_cast<const Other*>(x->data);
+    converted.assign(other, other + rows * h.direct_in);
+    data = converted.data();
+  }
+  if (finite && !kernels<T>().all_finite(data, rows * h.direct_in)) Py_RETURN_NONE;
 
   Network<T>& net = *h.net;
   const Reading reading(net.gate, "predict");
@@ -29,7 +43,7 @@ PyObject* predict_rows(Handle<T>& h, PyObject* object) {
   const auto owner = py::reinterpret_steal<py::object>(out);  // null: NumPy has set MemoryError
   if (!out) return nullptr;
   T* outputs[] = {reinterpret_cast<T*>(py::detail::array_proxy(out)->data)};
-  const RowsFeed<T> feed(reinterpret_cast<const T*>(x->data), h.direct_in);
+  const RowsFeed<T> feed(data, h.direct_in);
   if (rows <= 16) {  // microseconds: giving up the GIL and taking it back would cost as much
     Cancel cancel;
     predict(net, feed, rows, 1, outputs, cancel);
@@ -42,10 +56,10 @@ PyObject* predict_rows(Handle<T>& h, PyObject* object) {
 
 constexpr const char* capsule_name = "chainrule.network";
 
-template <class T>
+template <class T, bool finite>
 PyObject* call(PyObject* self, PyObject* x) {
   try {
-    return predict_rows(*static_cast<Handle<T>*>(PyCapsule_GetPointer(self, capsule_name)), x);
+    return predict_rows(*static_cast<Handle<T>*>(PyCapsule_GetPointer(self, capsule_name)), x, finite);
   } catch (py::error_already_set& e) {
     e.restore();
   } catch (const ValueError& e) {
@@ -58,13 +72,14 @@ PyObject* call(PyObject* self, PyObject* x) {
   return nullptr;
 }
 
-template <class T>
-PyMethodDef method = {"predict", &call<T>, METH_O, "predict(x): the outputs of rows x, or None where x is not what this way is for."};
+template <class T, bool finite>
+PyMethodDef method = {finite ? "predict_finite" : "predict", &call<T, finite>, METH_O,
+                      "predict(x): the outputs of rows x, or None where x is not what this way is for."};
 
 }  // namespace
 
 template <class T>
-py::object direct_predict(const py::object& network) {
+py::object direct_predict(const py::object& network, bool finite) {
   // The capsule keeps the handle alive; the function does not keep the Python object of the network, which may hold it.
   auto* handle = new std::shared_ptr<Handle<T>>(network.cast<std::shared_ptr<Handle<T>>>());
   PyObject* capsule =
@@ -75,10 +90,11 @@ py::object direct_predict(const py::object& network) {
   }
   PyCapsule_SetContext(capsule, handle);
   const auto self = py::reinterpret_steal<py::object>(capsule);
-  return py::reinterpret_steal<py::object>(PyCFunction_New(&method<T>, capsule));
+  PyMethodDef* const way = finite ? &method<T, true> : &method<T, false>;
+  return py::reinterpret_steal<py::object>(PyCFunction_New(way, capsule));
 }
 
-template py::object direct_predict<float>(const py::object&);
-template py::object direct_predict<double>(const py::object&);
+template py::object direct_predict<float>(const py::object&, bool);
+template py::object direct_predict<double>(const py::object&, bool);
 
 }  // namespace chainrule::bindings

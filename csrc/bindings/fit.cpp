@@ -54,13 +54,16 @@ class Fit {
     Signals signals;
     check_running(without_gil(signals, [&] { chainrule::adapt(*handle_->net, arrays_->data, subset_ ? &*subset_ : nullptr, signals.cancel); }));
   }
-  // (loss, steps, stopped, chunks by thread)
-  py::tuple epoch() {
+  // `order`: this epoch's rows one by one, instead of data()'s subset. (loss, the penalties' part of it, stopped, chunks by thread)
+  py::tuple epoch(const py::object& order) {
+    const std::optional<std::vector<Index>> given = subset_rows(order, arrays_->data.rows);
+    CR_CHECK(!given || !given->empty(), "[fit] the order of an epoch names no row");
+    const std::optional<std::vector<Index>>& rows = given ? given : subset_;
     Signals signals(&handle_->net->stop);
     EpochReport report;
-    const bool whole = without_gil(signals, [&] { report = trainer_->epoch(arrays_->data, subset_ ? &*subset_ : nullptr, signals.cancel); });
+    const bool whole = without_gil(signals, [&] { report = trainer_->epoch(arrays_->data, rows ? &*rows : nullptr, signals.cancel); });
     if (!whole) handle_->net->stop = false;
-    return py::make_tuple(report.loss, report.steps, report.stopped || !whole, report.chunks_by_thread);
+    return py::make_tuple(report.loss, report.penalty, report.stopped || !whole, report.chunks_by_thread);
   }
   // One batch of one's own: (loss, weight), weight 0 where it was no step
   py::tuple step(const py::list& inputs, const py::list& targets, bool check) {
@@ -93,7 +96,7 @@ void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, 
            py::arg("losses"), py::arg("optimizer"), py::arg("penalties"), py::arg("batch_size"), py::arg("shuffle"))
       .def("data", &Fit<T>::data, py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"))
       .def("adapt", &Fit<T>::adapt)
-      .def("epoch", &Fit<T>::epoch)
+      .def("epoch", &Fit<T>::epoch, py::arg("order") = py::none())
       .def("begin_epoch", &Fit<T>::begin_epoch)
       .def("step", &Fit<T>::step, py::arg("inputs"), py::arg("targets"), py::arg("check"))
       .def_property_readonly("stopped", &Fit<T>::stopped)

@@ -47,6 +47,8 @@ void bind_info(py::module_& m) {
   m.def("isa_in_use", &isa_in_use,
         "The instruction set in use: v1, v3, v4, neon. Raises ValueError where CHAINRULE_ISA is none of this processor's.");
   m.def("num_threads", &num_threads, "How many threads fit and predict may use.");
+  m.def("limit_threads", &limit_threads, py::arg("n"),
+        "Use at most n threads in what this thread calls, 0: what set_num_threads says. Returns the limit before.");
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Use at most n threads from the next call on; the bits of the results do not depend on it.");
   m.def("build_info", &build_info,

@@ -157,7 +157,8 @@ void bind(py::module_& m, const char* name) {
     return name ? py::object(py::str(*name)) : py::object(py::none());
   });
   c.def("predict", &predict_arrays<T>, py::arg("inputs"));
-  c.def_property_readonly("direct", [](const py::object& self) { return direct_predict<T>(self); });
+  c.def_property_readonly("direct", [](const py::object& self) { return direct_predict<T>(self, false); });
+  c.def_property_readonly("direct_finite", [](const py::object& self) { return direct_predict<T>(self, true); });
   c.def("evaluate", &evaluate_arrays<T>, py::arg("inputs"), py::arg("targets"), py::arg("losses"), py::arg("subset"), py::arg("check"));
   c.def(
       "adapt",

@@ -31,9 +31,9 @@ struct Handle {
   Workspace<T> tape_space;  // its z and a
 };
 
-// predict(x) of one C-contiguous array of the network's own dtype, None for anything else; direct.cpp says why it is apart
+// predict(x) of one C-contiguous array of the network's own dtype, None for anything else; direct.cpp says why it is apart, and what `finite` takes
 template <class T>
-py::object direct_predict(const py::object& network);
+py::object direct_predict(const py::object& network, bool finite);
 
 std::optional<std::vector<Index>> subset_rows(const py::object& subset, Index rows);
 

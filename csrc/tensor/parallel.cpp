@@ -76,6 +76,7 @@ struct Pool {
 
 std::atomic<Pool*> current_pool{nullptr};
 std::atomic<int> chosen_threads{0}, counted_cores{0};
+thread_local int own_limit = 0;
 std::atomic<unsigned> forks{0};
 Pool* abandoned_pools = nullptr;
 
@@ -265,6 +266,7 @@ int available_cores() {
 }
 
 int num_threads() {
+  if (own_limit) return own_limit;
   int n = chosen_threads.load(std::memory_order_relaxed);
   if (n) return n;
   n = positive("CHAINRULE_NUM_THREADS");
@@ -277,6 +279,11 @@ int num_threads() {
 void set_num_threads(int n) {
   CR_CHECK(n >= 1 && n <= most_threads, "[set_num_threads] n is ", n, ": expected 1 to ", most_threads);
   chosen_threads.store(n);
+}
+
+int limit_threads(int n) {
+  CR_CHECK(n >= 0 && n <= most_threads, "[limit_threads] n is ", n, ": expected 0 to ", most_threads);
+  return std::exchange(own_limit, n);
 }
 
 unsigned fork_generation() { return forks.load(std::memory_order_relaxed); }

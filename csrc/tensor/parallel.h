@@ -19,6 +19,8 @@ int available_cores();
 // the cores works too, slowly. ValueError unless 1 <= n <= most_threads.
 int num_threads();
 void set_num_threads(int n);
+// A number of threads for what the calling thread starts, instead of set_num_threads'; 0 lifts it. Returns the one before.
+int limit_threads(int n);
 
 // Forks between the first process and this one.
 unsigned fork_generation();

@@ -105,7 +105,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
     const std::string layer = report.overflow ? report.overflow->layer : "penalty";
     throw Divergence(text("[", layer, "] W overflowed: it is again what it was at the start of the epoch"), epoch - 1, layer, last_loss_);
   }
-  last_loss_ = loss;
+  last_loss_ = loss, last_penalty_ = report.penalty;
   return true;
 }
 
@@ -169,7 +169,7 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
   std::vector<Index> index(shuffle ? static_cast<std::size_t>(batch) : 0);
   EpochReport report;
   report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
-  double total = 0, weights = 0;
+  double total = 0, penalties = 0, weights = 0;
   BatchFeed<T> feed = rows_of(data, subset, 0, batch);
   const struct Release {
     Prepared& p;
@@ -191,11 +191,13 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
       subset ? feed.move_to(subset->data() + first, 0, m) : feed.move_to(nullptr, first, m);
     }
     if (!step(feed, m, data.time, cancel, loss, weight, &report.chunks_by_thread)) continue;
-    ++report.steps;
     total += weight * loss;
+    penalties += weight * last_penalty_;
     weights += weight;
   }
-  report.loss = weights > 0 ? total / weights : std::numeric_limits<double>::quiet_NaN();
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  report.loss = weights > 0 ? total / weights : none;
+  report.penalty = weights > 0 ? penalties / weights : none;
   return report;
 }
 

@@ -29,8 +29,8 @@ struct FitSpec {
 };
 
 struct EpochReport {
-  double loss = 0;  // mean of the batches' objectives, each as it was before its step, weighted by the batches' weights
-  Index steps = 0;
+  double loss = 0;       // mean of the batches' objectives, each as it was before its step, weighted by the batches' weights
+  double penalty = 0;    // the penalties' part of it
   bool stopped = false;  // by net.stop()
   std::vector<Index> chunks_by_thread;
 };
@@ -40,7 +40,7 @@ class Trainer {
  public:
   Trainer(Network<T>& network, const FitSpec& spec);
 
-  // One pass over `data`'s rows, or over `subset` of them. Throws Interrupted (nothing of the step in progress is kept), Divergence.
+  // One pass over `data`'s rows, or over `subset` of them (in its order where the spec does not shuffle). Throws Interrupted (nothing of the step in progress is kept), Divergence.
   EpochReport epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
   // What epoch() begins with, for steps of one's own: keeps W in case it overflows, counts. Returns the epoch's number.
   Index begin_epoch();
@@ -68,7 +68,7 @@ class Trainer {
 
   Network<T>& net_;
   FitSpec spec_;
-  double last_loss_;
+  double last_loss_, last_penalty_ = 0;
   Block<T> backup_{0};
   Update<T> update_;
   Prepared prepared_;

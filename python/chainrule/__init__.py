@@ -46,12 +46,12 @@ from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
 
 if TYPE_CHECKING:
-    from chainrule import datasets, functional
+    from chainrule import datasets, functional, sklearn
 
 
 def __getattr__(name: str) -> Any:
     """Load what a program may never ask for only then: a third of the time of the import."""
-    if name in ("datasets", "functional"):
+    if name in ("datasets", "functional", "sklearn"):
         from importlib import import_module
 
         return import_module(f"chainrule.{name}")
@@ -100,4 +100,5 @@ __all__ = [
     "num_threads",
     "schedules",
     "set_num_threads",
+    "sklearn",
 ]

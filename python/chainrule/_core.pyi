@@ -5,7 +5,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['FitF32', 'FitF64', 'NetworkF32', 'NetworkF64', 'activations', 'build_info', 'initialise_float32', 'initialise_float64', 'isa_in_use', 'kernel_activation_backward', 'kernel_activation_derivatives', 'kernel_activation_forward', 'kernel_add', 'kernel_add_penalty', 'kernel_all_finite', 'kernel_column_sum', 'kernel_dense_backward', 'kernel_dense_forward', 'kernel_dropout', 'kernel_gemm', 'kernel_loss', 'kernel_multiply', 'kernel_softmax_backward', 'kernel_softmax_forward', 'kernel_standardize_backward', 'kernel_standardize_forward', 'kernel_sum_abs', 'kernel_sum_slots', 'kernel_sum_square', 'kernel_update', 'num_threads', 'permutation', 'philox4x32', 'random_version', 'random_words', 'schedule_alpha', 'set_num_threads', 'stream_of', 'tensor_tables']
+__all__: list[str] = ['FitF32', 'FitF64', 'NetworkF32', 'NetworkF64', 'activations', 'build_info', 'initialise_float32', 'initialise_float64', 'isa_in_use', 'kernel_activation_backward', 'kernel_activation_derivatives', 'kernel_activation_forward', 'kernel_add', 'kernel_add_penalty', 'kernel_all_finite', 'kernel_column_sum', 'kernel_dense_backward', 'kernel_dense_forward', 'kernel_dropout', 'kernel_gemm', 'kernel_loss', 'kernel_multiply', 'kernel_softmax_backward', 'kernel_softmax_forward', 'kernel_standardize_backward', 'kernel_standardize_forward', 'kernel_sum_abs', 'kernel_sum_slots', 'kernel_sum_square', 'kernel_update', 'limit_threads', 'num_threads', 'permutation', 'philox4x32', 'random_version', 'random_words', 'schedule_alpha', 'set_num_threads', 'stream_of', 'tensor_tables']
 class NetworkF32:
     def __init__(self, spec: dict, seed: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -53,6 +53,9 @@ class NetworkF32:
     def direct(self) -> typing.Any:
         ...
     @property
+    def direct_finite(self) -> typing.Any:
+        ...
+    @property
     def gradients(self) -> numpy.typing.NDArray[numpy.float32]:
         ...
     @property
@@ -93,7 +96,7 @@ class FitF32:
         ...
     def data(self, inputs: list, targets: list, subset: typing.Any, check: bool) -> None:
         ...
-    def epoch(self) -> tuple:
+    def epoch(self, order: typing.Any = None) -> tuple:
         ...
     def step(self, inputs: list, targets: list, check: bool) -> tuple:
         ...
@@ -147,6 +150,9 @@ class NetworkF64:
     def direct(self) -> typing.Any:
         ...
     @property
+    def direct_finite(self) -> typing.Any:
+        ...
+    @property
     def gradients(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
     @property
@@ -187,7 +193,7 @@ class FitF64:
         ...
     def data(self, inputs: list, targets: list, subset: typing.Any, check: bool) -> None:
         ...
-    def epoch(self) -> tuple:
+    def epoch(self, order: typing.Any = None) -> tuple:
         ...
     def step(self, inputs: list, targets: list, check: bool) -> tuple:
         ...
@@ -337,6 +343,10 @@ def kernel_update(name: str, w: numpy.typing.NDArray[numpy.float32], g: numpy.ty
 @typing.overload
 def kernel_update(name: str, w: numpy.typing.NDArray[numpy.float64], g: numpy.typing.NDArray[numpy.float64], m: numpy.typing.NDArray[numpy.float64] | None, v: numpy.typing.NDArray[numpy.float64] | None, *, alpha: typing.SupportsFloat | typing.SupportsIndex, mu: typing.SupportsFloat | typing.SupportsIndex = 0.0, rho: typing.SupportsFloat | typing.SupportsIndex = 0.0, eps: typing.SupportsFloat | typing.SupportsIndex = 0.0, c1: typing.SupportsFloat | typing.SupportsIndex = 1.0, c2: typing.SupportsFloat | typing.SupportsIndex = 1.0, nesterov: bool = False, eps_hat: bool = False, clip: typing.SupportsFloat | typing.SupportsIndex = 1.0, l1: typing.SupportsFloat | typing.SupportsIndex = 0.0, l2: typing.SupportsFloat | typing.SupportsIndex = 0.0, decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, threshold: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64] | None, numpy.typing.NDArray[numpy.float64] | None, tuple[float, float, bool]]:
     ...
+def limit_threads(n: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Use at most n threads in what this thread calls, 0: what set_num_threads says. Returns the limit before.
+    """
 def num_threads() -> int:
     """
     How many threads fit and predict may use.

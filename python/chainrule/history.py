@@ -12,8 +12,8 @@ class History(Mapping[str, list[float]]):
     """One list an entry, one value an epoch: `history["loss"]`, `history["validation_loss"]`,
     `history["validation_accuracy"]`, ...
 
-    "loss" is the mean over the epoch's batches of the objective (penalties included), each before its step. Lists of
-    the validation data exist only where `fit` was given some.
+    "loss" is the mean over the epoch's batches of the objective (penalties included), each before its step, "penalty"
+    the penalties' part of it, where `fit` was given some. Lists of the validation data exist only where `fit` was given some.
 
     Attributes
     ----------

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ class Network(Structure):
         penalty: Any = None,
         epochs: int = 10,
         batch_size: int | None = 32,
-        shuffle: bool = True,
+        shuffle: bool | Callable[[int], Any] = True,
         validation: Any = None,
         early_stopping: Any = None,
         sample_weight: Any = None,
@@ -152,8 +152,9 @@ class Network(Structure):
         epochs : int
         batch_size : int or None
             None is full-batch gradient descent.
-        shuffle : bool
-            Batches at random without replacement, or in order.
+        shuffle : bool or callable
+            Batches at random without replacement, or in order; or a function that is called with the number of rows before each epoch and returns
+            their order, such as the ``permutation`` of a NumPy generator.
         validation : (X, y), (X, y, sample_weight), or a fraction
             A fraction holds that share of the rows back; which rows depends on (seed, n) alone.
         early_stopping : EarlyStopping, optional
@@ -246,15 +247,7 @@ class Network(Structure):
         return Gradient(self, result, len(arrays[0]), per_sample)
 
     def loss_and_gradient(
-        self,
-        x: Any,
-        y: Any,
-        theta: Any = None,
-        *,
-        loss: Any = None,
-        penalty: Any = None,
-        sample_weight: Any = None,
-        loss_weights: Any = None,
+        self, x: Any, y: Any, theta: Any = None, *, loss: Any = None, penalty: Any = None, sample_weight: Any = None, loss_weights: Any = None
     ) -> tuple[float, Array]:
         """Return (objective, its gradient as one vector) at the flat parameters ``theta``, as SciPy's optimisers want them.
 
@@ -266,19 +259,34 @@ class Network(Structure):
         >>> value, g.tolist()
         (1.25, [-0.5, -1.0, -1.5])
         """
-        if theta is not None:
-            theta = np.asarray(theta)
-            flat = self.flat_parameters
-            if theta.shape != flat.shape:
-                raise ValueError(f"[loss_and_gradient] theta has shape {theta.shape}: expected {flat.shape}")
-            if theta.dtype.kind not in "biuf" or not np.isfinite(theta).all():
-                raise ValueError(f"[loss_and_gradient] theta ({theta.dtype}) holds something else than finite numbers: nothing was changed")
-            self._write(lambda: np.copyto(flat, theta, casting="same_kind"))
+        return self.objective(x, y, loss=loss, penalty=penalty, sample_weight=sample_weight, loss_weights=loss_weights)(theta)
+
+    def objective(
+        self, x: Any, y: Any, *, loss: Any = None, penalty: Any = None, sample_weight: Any = None, loss_weights: Any = None
+    ) -> Callable[[Any], tuple[float, Array]]:
+        """Return theta -> (objective, gradient), the function that :meth:`loss_and_gradient` calls once: x and y are validated here, once.
+
+        ``scipy.optimize.minimize(net.objective(x, y), net.flat_parameters, jac=True)`` fits the network, whose parameters are then those of the
+        last call: write the result's ``x`` into ``net.flat_parameters``.
+        """
         arrays = intake.inputs(self, x)
         losses = intake.resolve_losses(self, loss, loss_weights)
         targets = intake.targets(self, y, losses, sample_weight, len(arrays[0]))
-        result = self._core.gradient(arrays, targets, intake.loss_specs(losses), intake.penalty_specs(self, penalty), False, False, False)
-        return float(result["loss"]), result["gradient"]
+        fixed = (arrays, targets, intake.loss_specs(losses), intake.penalty_specs(self, penalty), False, False, False)
+        flat = self.flat_parameters
+
+        def value_and_gradient(theta: Any = None) -> tuple[float, Array]:
+            if theta is not None:
+                theta = np.asarray(theta)
+                if theta.shape != flat.shape:
+                    raise ValueError(f"[loss_and_gradient] theta has shape {theta.shape}: expected {flat.shape}")
+                if theta.dtype.kind not in "biuf" or not np.isfinite(theta).all():
+                    raise ValueError(f"[loss_and_gradient] theta ({theta.dtype}) holds something else than finite numbers: nothing was changed")
+                self._write(lambda: np.copyto(flat, theta, casting="same_kind"))
+            result = self._core.gradient(*fixed)
+            return float(result["loss"]), result["gradient"]
+
+        return value_and_gradient
 
     def check_gradient(self, x: Any, y: Any, *, loss: Any = None, loss_weights: Any = None, entries: int = 1000) -> GradientCheck:
         """Return the largest relative error of the gradient against central differences, in float64 (see :class:`GradientCheck`)."""

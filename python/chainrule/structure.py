@@ -55,6 +55,7 @@ class Structure:
         self.last_fit: History | None = None
         self._table: list[dict[str, Any]] = self._core.parameter_table
         self._direct = self._core.direct
+        self._direct_finite = self._core.direct_finite
         flat = self._core.parameters
         self._parameters = {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
         flat_state = self._core.state

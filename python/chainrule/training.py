@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +100,7 @@ def fit(
     penalty: Any,
     epochs: int,
     batch_size: int | None,
-    shuffle: bool,
+    shuffle: bool | Callable[[int], Any],
     validation: Any,
     early_stopping: EarlyStopping | None,
     sample_weight: Any,
@@ -136,7 +136,9 @@ def fit(
     held = _Validation(net, validation, losses, arrays, targets, later)
 
     core_class = _core.FitF32 if net.dtype.name == "float32" else _core.FitF64
-    core = core_class(net._core, intake.loss_specs(losses), rule.spec(), intake.penalty_specs(net, penalty), batch, bool(shuffle))
+    penalties = intake.penalty_specs(net, penalty)
+    core = core_class(net._core, intake.loss_specs(losses), rule.spec(), penalties, batch, not callable(shuffle) and bool(shuffle))
+    rows = len(arrays[0] if held.train is None else held.train) if arrays else 0
     history = net.last_fit = History()
     watch = early_stopping.begin() if early_stopping else None
     best: tuple[Any, Any] | None = None
@@ -155,14 +157,15 @@ def fit(
         for epoch in range(epochs):
             start = time.perf_counter()
             if batches is None:
-                value, _, stopped, chunks = core.epoch()
+                order = _order(shuffle, rows, held.train) if callable(shuffle) and batch < rows else None
+                value, penalised, stopped, chunks = core.epoch(order)
                 history.count_chunks(chunks)
             else:
                 value, stopped = _epoch_of_batches(net, core, batches, losses)
             if stopped:
                 history.stopped = "stop"
                 break
-            record = {"loss": value} | held.measure()
+            record = {"loss": value} | ({"penalty": penalised} if penalties and batches is None else {}) | held.measure()
             history.append(record, time.perf_counter() - start)
             if watch is not None and watch.update(epoch, record):
                 history.best_epoch = epoch
@@ -187,6 +190,14 @@ def fit(
         for callback in begun:
             callback.on_fit_end(net, history)
     return history
+
+
+def _order(shuffle: Callable[[int], Any], n: int, train: Any) -> Any:
+    """Return the rows in the order that a function given as shuffle says, checked."""
+    order = np.asarray(shuffle(n))
+    if order.shape != (n,) or order.dtype.kind not in "iu":
+        raise ValueError(f"[fit] shuffle({n}) returned {order.dtype} of shape {order.shape}: expected the numbers of the {n} rows in their order")
+    return order if train is None else train[order]
 
 
 def _epoch_of_batches(net: Network, core: Any, batches: intake.Batches, losses: list[Any]) -> tuple[float, bool]:
