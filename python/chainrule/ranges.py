@@ -43,7 +43,7 @@ class ActivationRange(Record):
     lower, upper : float
         The range of g; infinite where it has no end.
     rectifies : bool
-        Whether g is flatter at -inf than at +inf (relu, leaky_relu, elu, softplus, gelu, ...): its units can be dead.
+        Whether g is flatter at -inf than at +inf, where it is a line (relu, leaky_relu, elu, softplus, gelu, ...): its units can be dead.
     saturates : bool
         Whether both ends of an elementwise g are finite (sigmoid, tanh): its units can be saturated.
     z_low, z_high, z_mean, z_deviation : array (units,)
@@ -53,7 +53,7 @@ class ActivationRange(Record):
     positive : array (units,)
         Share of the rows with z > 0.
     flat : array (units,)
-        Share of the rows where |g'(z)| <= FLAT max |g'|; NaN for softmax.
+        Share of the rows where |g'(z)| <= FLAT max |g'|; NaN where there is no such maximum (softmax, exp).
     """
 
     name: str
@@ -188,7 +188,13 @@ def _shape_of(function: str, parameter: float | None) -> _Shape:
     a = getattr(functional, function)(z, parameter)
     slope = np.abs(getattr(functional, f"{function}_derivatives")(z, parameter)[0])
     bounded = bool(np.isfinite(a).all())
-    return _Shape(float(a.min()), float(a.max()), bool(slope[0] < slope[-1]), bounded and len(set(a.tolist())) > 1, float(slope.max()))
+    return _Shape(
+        float(a.min()),
+        float(a.max()),
+        bool(slope[0] < slope[-1] < np.inf),
+        bounded and len(set(a.tolist())) > 1,
+        float(slope.max()) if np.isfinite(slope).all() else np.nan,
+    )
 
 
 class _Tap:
