@@ -93,7 +93,7 @@ def test_pipelines_and_searches() -> None:
 def test_ensembles_calibration_and_importance() -> None:
     est = MLPClassifier(**OPTIONS)
     assert CalibratedClassifierCV(est, cv=2).fit(X, Y).predict_proba(X).shape == (150, 3)
-    stack = StackingClassifier([("net", est), ("bayes", GaussianNB())], cv=2).fit(X, Y)
+    stack = StackingClassifier([("net", est), ("bayes", GaussianNB())], GaussianNB(), cv=2).fit(X, Y)
     assert stack.score(X, Y) > 0.9
     importance = permutation_importance(fitted(max_iter=60), X, Y, n_repeats=3, random_state=0).importances_mean
     assert importance[2:].min() > importance[1]

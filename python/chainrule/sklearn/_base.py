@@ -76,6 +76,8 @@ class BaseMLP(CallbackSupport, BaseEstimator):
             raise ValueError("got one of X_val and y_val: expected both or none")
         if weight is not None and not weight.all():  # rows of weight 0 are no rows
             there = weight != 0
+            if not there.any():
+                raise ValueError("sample_weight (times class_weight) is 0 everywhere: expected a positive sum")
             X, target, weight = X[there], _rows(target, there), weight[there]
         rng = check_random_state(self.random_state)
         with _params.threads(self.n_jobs):
