@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -209,3 +210,12 @@ def test_the_data_are_the_same_every_time_and_hold_every_class() -> None:
     assert first.X.dtype == np.float32
     assert set(first.y) == set(range(12))
     assert len(first.X) == 5 * first.steps
+
+
+def test_every_kernel_has_a_cpp_benchmark() -> None:
+    contract = (ROOT / "csrc" / "kernels" / "kernels.h").read_text(encoding="utf-8")
+    benchmarks = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "bench" / "cpp").iterdir() if p.suffix in {".h", ".cpp"})
+    kernels = [*re.findall(r"\(\*(\w+)\)\(", contract), *re.findall(r"\w+", *re.findall(r"UpdateKernel<T> ([\w, ]+);", contract))]
+    assert {"forward", "gemm", "adam"} <= set(kernels)
+    assert [k for k in kernels if not re.search(rf"[.]{k}\b", benchmarks)] == []
+    assert "loss_rules<T>" in benchmarks  # all of them

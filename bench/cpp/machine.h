@@ -122,7 +122,7 @@ inline const Level& best() { return plain; }
 
 // ---- GFLOP/s -----------------------------------------------------------------------------------------------------------------------------------
 // Float32 multiply-adds from registers, `threads` at once: nothing computes faster.
-inline double multiply_add_rate(int threads, double duration = 0.004) {
+inline double multiply_add_rate(int threads, double duration) {
   const loops::Level& level = loops::best();
   const Index turns = static_cast<Index>(duration * 3e9 / level.sums * 2);  // near enough at 3 GHz
   const double time = seconds([&] { parallel_for(threads, threads, [&](Index, int) { loops::keep = level.multiply_adds(turns); }); });
@@ -161,12 +161,12 @@ class Stream {
     fill(x_.data(), n_, -1, 1), fill(y_.data(), n_, -1, 1);
   }
   // Sums of both arrays: 8 bytes an element.
-  double read(int threads, double duration = 0.004) {
+  double read(int threads, double duration) {
     return rate(threads, duration, 8,
                 [&](Index begin, Index n, Index passes) { loops::keep = loops::best().read(x_.data() + begin, y_.data() + begin, n, passes); });
   }
   // y += x / 16, as an optimizer's pass does: 12 bytes an element.
-  double update(int threads, double duration = 0.004) {
+  double update(int threads, double duration) {
     return rate(threads, duration, 12,
                 [&](Index begin, Index n, Index passes) { loops::keep = loops::best().update(y_.data() + begin, x_.data() + begin, n, passes); });
   }
