@@ -33,7 +33,9 @@ struct Cut {
 std::vector<Cut> cuts(const Product& p, bool late) {
   const int all = num_threads();
   const auto part = [](Index size, Index parts) { return (size + parts - 1) / parts; };
-  std::vector<Cut> list{{"one thread", {p.m, p.n}, 1}, {"the executor's", p.executors_tiles(late), all}};
+  std::vector<Cut> list{{"the executor's", p.executors_tiles(late), all}};
+  // Where a second thread may cost more than it brings. For more than that one thread wins only while the second core is away.
+  if (p.flop() < 1e7) list.push_back({"one thread", {p.m, p.n}, 1});
   for (const Index parts : {Index{all}, Index{4} * all}) {
     if (p.m >= parts) list.push_back({std::to_string(parts) + " of rows", {part(p.m, parts), p.n}, all});
     if (p.n >= parts) list.push_back({std::to_string(parts) + " of columns", {p.m, part(p.n, parts)}, all});
@@ -135,7 +137,7 @@ class Bare {
       for (const Product& p : list()) best_.push_back({"", {p.m, p.n}, 1});
     else
       best_ = fastest(list(), late);
-    for (const Product& p : list()) executors_.push_back(cuts(p, late)[1]);
+    for (const Product& p : list()) executors_.push_back(cuts(p, late)[0]);
     times_.resize(list().size());
   }
   const std::vector<Product>& list() const { return spaces_[0].list; }
