@@ -215,7 +215,8 @@ class _Tap:
         else:
             a = getattr(functional, self.function)(z, self.parameter)
             slope = getattr(functional, f"{self.function}_derivatives")(z, self.parameter)[0]
-            flat = (np.abs(slope) <= FLAT * self.shape.steepest).sum(axis=0, dtype=np.int64)
+            steepest = self.shape.steepest
+            flat = (np.abs(slope) <= FLAT * steepest).sum(axis=0, dtype=np.float64) if np.isfinite(steepest) else np.full(z.shape[1], np.nan)
         mean = z.mean(axis=0, dtype=np.float64)
         new = {
             "z_low": z.min(axis=0), "z_high": z.max(axis=0), "low": a.min(axis=0), "high": a.max(axis=0),
