@@ -8,9 +8,11 @@ from typing import Any
 import chainrule as cr
 import numpy as np
 import pytest
+from chainrule import plots
 from chainrule.sklearn import MLPClassifier, MLPRegressor
 from scipy.special import expit
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.preprocessing import scale
 
@@ -259,3 +261,22 @@ def test_partial_fit_of_several_labels() -> None:
     for _ in range(60):
         clf.partial_fit(X, y, classes=[0, 1])
     assert clf.score(X, y) > 0.8
+
+
+def test_formula_and_pictures() -> None:
+    """The network's own, by the estimator."""
+    clf = MLPClassifier((6,), max_iter=3, random_state=0, early_stopping=True)
+    with pytest.raises(NotFittedError):
+        clf.formula()
+    clf.fit(X, LABELS)
+    assert clf.formula() == clf.network_.formula()
+    assert "softmax" in clf.formula("latex")
+    pytest.importorskip("matplotlib").use("Agg")
+    losses = plots.LossCurveDisplay.from_estimator(clf)
+    drawn = [line.get_ydata().tolist() for line in losses.ax_.get_lines()]
+    assert clf.loss_curve_ in drawn
+    assert clf.validation_loss_curve_ in drawn
+    weights = plots.WeightsDisplay.from_estimator(clf)
+    assert len(weights.ax_.child_axes) >= 2
+    ranges = plots.ActivationRangeDisplay.from_estimator(clf, X)
+    assert ranges.ax_ is not None

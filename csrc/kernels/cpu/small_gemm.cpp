@@ -221,10 +221,10 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha
   const bool few = m > 0 && m <= 2 && !transpose_a && n > 0 && k > 0 && n <= INT32_MAX && k <= INT32_MAX;
   const bool small = m > 0 && n > 0 && k > 0 && m <= cached && n <= cached && k <= cached && m * smaller(k, depth) <= cached && n * k <= 4 * cached &&
                      m * n <= 4 * cached;
-  if (small && transpose_a && lda >= 512 && m > 6 && n >= 8 * lanes<T>)
-    return blocked_gemm(transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  (few || small ? &small_gemm<T> : static_cast<decltype(&small_gemm<T>)>(&blas::gemm))(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta,
-                                                                                       c, ldc);
+  const bool far = transpose_a && lda >= 512 && m > 6 && n >= 8 * lanes<T>;  // then B is passed over once a block of A: in the second-level cache
+  if (small && far && n * k <= 2 * cached) return blocked_gemm(transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  (few || (small && !far) ? &small_gemm<T> : static_cast<decltype(&small_gemm<T>)>(&blas::gemm))(transpose_a, transpose_b, m, n, k, alpha, a, lda, b,
+                                                                                                 ldb, beta, c, ldc);
 }
 
 #define CR_DEFINE(T) template void gemm(bool, bool, Index, Index, Index, T, const T*, Index, const T*, Index, T, T*, Index);

@@ -212,6 +212,11 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         with _params.threads(self.n_jobs):
             return self.network_.predict(X)
 
+    def formula(self, format: str = "text") -> str:
+        """Return the fitted network as formulas, in the "text" of :func:`print` or as "latex": :meth:`chainrule.Network.formula`."""
+        check_is_fitted(self)
+        return self.network_.formula(format)
+
     @property
     def coefs_(self) -> Any:
         """Weights W^T (n_in, n_out) of each layer: writable views of ``network_``'s parameters. Several outputs: one array each, at the end."""
