@@ -260,7 +260,7 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
 def _weights(sample_weight: Any) -> Array:
     s = numeric(sample_weight, "sample_weight")
     if s.ndim and s.size:
-        if not np.isfinite(s).all() or s.min() < 0:
+        if not (s.min() >= 0 and s.max() < np.inf):  # NaN fails both; no array of n truths
             row = int(np.argmax(~(np.isfinite(s) & (s >= 0)).reshape(len(s), -1).all(axis=1)))
             raise ValueError(f"[sample_weight] row {row} is {s[row]}: expected finite numbers >= 0")
         if not s.any():
