@@ -45,7 +45,8 @@ class Batches:
 
 def numeric(x: Any, who: str) -> Array:
     """Return `x` as an array of bool, int or float in native byte order; TypeError otherwise. Copies nothing that is one already."""
-    if isinstance(x, np.ma.MaskedArray):
+    # a plain array does not ask for np.ma: NumPy loads it on first use, 20 ms
+    if isinstance(x, np.ndarray) and type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"[{who}] is a masked array: expected plain numbers (masked positions take a sample_weight of 0)")
     try:
         a = np.asarray(x)
