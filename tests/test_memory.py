@@ -86,14 +86,22 @@ def test_training_takes_what_is_promised(optimizer: str) -> None:
     assert 0 < found["growth"] <= found["allowed"]
 
 
-def huge_file(folder: str, layout: str) -> dict[str, float]:
-    """A sparse file of 8 GB: 524,288 rows of 4,096 float32. Trains on its shuffled rows until more has been gathered than may be kept."""
+def mapped(folder: str) -> Any:
+    """A sparse file of 8 GB, mapped: 524,288 rows of 4,096 float32. Its name is gone at once."""
     rows, columns = 2**19, 2**12
     path = Path(folder) / "x.bin"
     with open(path, "wb") as file:
         file.truncate(rows * columns * 4)
     assert os.stat(path).st_size == 8 * 2**30
-    X: Any = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, columns))
+    X = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, columns))
+    os.unlink(path)
+    return X
+
+
+def huge_file(folder: str, layout: str) -> dict[str, float]:
+    """Trains on the file's shuffled rows until more has been gathered than may be kept."""
+    X = mapped(folder)
+    rows, columns = X.shape
     X._mmap.madvise(mmap.MADV_RANDOM)  # else the system reads megabytes around each row
     if layout == "columns":
         X = X[:, ::2]
@@ -116,7 +124,6 @@ def huge_file(folder: str, layout: str) -> dict[str, float]:
     with Watch() as watch:
         history = net.fit(X, y, batch_size=128, epochs=1, optimizer=cr.SGD(0.01, momentum=0.9), shuffle=True)
     assert history.stopped == "stop"
-    os.unlink(path)
     return {"growth": watch.growth / MB, "allowed": allowed / MB, "gathered": gathered() / MB}
 
 
@@ -127,6 +134,48 @@ def test_a_file_larger_than_memory(tmp_path: Path, layout: str) -> None:
     print(found)
     assert found["gathered"] > found["allowed"]
     assert found["growth"] <= found["allowed"]
+
+
+def huge_predict(folder: str) -> float:
+    """Predicts the whole file, whose rows are all 0: each row of a is softmax(b)."""
+    X = mapped(folder)
+    net = cr.Network([cr.Input(X.shape[1]), cr.Dense(3, "softmax")])
+    net.b[0][...] = np.log([0.5, 0.25, 0.25])
+    net.predict(X[:1])
+    with Watch() as watch:
+        a = net.predict(X)
+    assert a.shape == (len(X), 3)
+    assert np.abs(a - [0.5, 0.25, 0.25]).max() < 1e-6
+    return (watch.growth - a.nbytes) / MB
+
+
+def test_predict_streams_a_file_larger_than_memory(tmp_path: Path) -> None:
+    growth = apart.run(huge_predict, str(tmp_path), timeout=300)
+    print(growth)
+    assert growth <= 16
+
+
+def many_rows() -> dict[str, float]:
+    """The same training on 64 times as many rows; their labels or their permutation as int64 would be 32 MB."""
+    growth = {}
+    for rows in (2**16, 2**22):
+        X = (np.arange(rows) % 2).astype(np.uint8)[:, None]
+        y, weights = np.arange(rows) % 2, np.ones(rows, dtype=np.float32)
+        net = cr.Network([cr.Input(1), cr.Dense(2, "softmax")])
+        net.predict(X[:1])
+        with Watch() as watch:
+            net.fit(X, y, epochs=1, batch_size=1024, shuffle=True, optimizer="adam", sample_weight=weights)
+        growth[str(rows)] = watch.growth / MB
+    return growth
+
+
+def test_nothing_grows_with_the_rows() -> None:
+    """No copy of X, y or the weights, no list of the order."""
+    growth = apart.run(many_rows)
+    print(growth)
+    few, many = growth.values()
+    assert 0 <= few <= 16
+    assert many <= few + 2
 
 
 def no_copy() -> dict[str, float]:

@@ -6,16 +6,14 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import importlib
-import json
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from .machine import available_cpus, commit, describe, measure_peak
+from . import options
+from .machine import measure_peak
 from .report import markdown, ratio, row_lines
 from .rows import MOMENTUM, NAMES, Row
-from .runner import PEERS, Settings, modules, run_row
+from .runner import Settings, modules, run_row
 
 
 def chosen_rows(patterns: list[str]) -> list[Row]:
@@ -29,24 +27,12 @@ def chosen_rows(patterns: list[str]) -> list[Row]:
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="chainrule beside its peers.")
     parser.add_argument("--rows", nargs="+", default=["*"], metavar="NAME", help="names or patterns; any size can be named")
-    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="NAME", help=" ".join(PEERS))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpus", help="which CPUs, as 0,2 (default: the first ones; take different cores, not twins of one)")
-    parser.add_argument("--repeat", type=int, default=7, help="timed runs of each competitor, in turn")
-    parser.add_argument("--shorter", type=int, default=1, help="divide the length of a timed run, to try things out")
-    parser.add_argument("--out", type=Path, help="write JSON here (bench/results/peers.json)")
     parser.add_argument("--list", action="store_true", help="print the rows' names")
-    found = parser.parse_args(argv)
-    if min(found.threads, found.repeat, found.shorter) < 1:
-        parser.error("--threads, --repeat and --shorter are at least 1")
+    found = options.parse(parser, argv, repeat=7, shorter=1, out=None)
     try:
         found.rows = chosen_rows(found.rows)
-        cpus = available_cpus()
-        found.cpus = [int(c) for c in found.cpus.split(",")] if found.cpus else cpus[: found.threads]
     except ValueError as problem:
         parser.error(str(problem))
-    if len(found.cpus) != found.threads or not set(found.cpus) <= set(cpus):
-        parser.error(f"--threads {found.threads} needs as many CPUs of {cpus}: {found.cpus}")
     return found
 
 
@@ -57,11 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     settings = Settings(tuple(asked.cpus), asked.threads, asked.repeat, asked.shorter)
     report: dict[str, Any] = {
-        "format": 1,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **commit(),
-        "machine": describe(),
-        "settings": {"threads": asked.threads, "cpus": asked.cpus, "repeat": asked.repeat, "shorter": asked.shorter},
+        **options.heading(asked),
         "training": {"dtype": "float32", "loss": "cross_entropy", "momentum": MOMENTUM, "shuffle": False},
         "versions": {},
         "rows": {},
@@ -89,10 +71,7 @@ def main(argv: list[str] | None = None) -> int:
                 result["share_of_sgemm"] = result["gflops"] / peak
     print("\n".join(markdown(report["rows"], asked.peers)))
     print(f"\nsgemm 4096^3, before and after: {', '.join(f'{s:.0f}' for s in samples)} GFLOP/s")
-    if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {asked.out}")
+    options.write(asked.out, report)
     wrong = [result["status"] for line in report["rows"].values() for result in line["results"].values()]
     return 1 if {"refused", "failed"} & set(wrong) else 0
 

@@ -2,7 +2,7 @@
 """The rows of the table, and the one generator of their data and first weights.
 
 A row is its name: train-20-64-64-3-b32[-adam] is a training step of a ReLU network with a softmax at its end, predict-64-128-10-b1 a call that
-predicts one row. So any other size can be asked for by its name.
+predicts one row. So any other size can be asked for by its name. train-20-64-64-3-b200-n1000000 trains whole epochs on as many rows of data.
 """
 
 from __future__ import annotations
@@ -46,23 +46,27 @@ class Row:
     sizes: tuple[int, ...]
     batch: int
     optimizer: str = "sgd"
+    rows: int | None = None
+    """Of the data, where the name says it: a multiple of the batch."""
 
     @classmethod
     def parse(cls, name: str) -> Row:
         """The row of that name; ValueError where it is not one."""
-        found = re.fullmatch(r"(train|predict)((?:-\d+){2,})-b(\d+)(-adam)?", name)
+        found = re.fullmatch(r"(train|predict)((?:-\d+){2,})-b(\d+)(?:-n(\d+))?(-adam)?", name)
         if not found:
-            raise ValueError(f"row {name!r}: expected train-20-64-64-3-b32[-adam] or predict-64-128-10-b1")
-        task, sizes, batch, adam = found.groups()
-        row = cls(task, tuple(int(n) for n in sizes.split("-")[1:]), int(batch), "adam" if adam else "sgd")
+            raise ValueError(f"row {name!r}: expected train-20-64-64-3-b32[-n3200][-adam] or predict-64-128-10-b1")
+        task, sizes, batch, n, adam = found.groups()
+        row = cls(task, tuple(int(n) for n in sizes.split("-")[1:]), int(batch), "adam" if adam else "sgd", int(n) if n else None)
         if min(*row.sizes, row.batch, row.sizes[-1] - 1) < 1 or (adam and task == "predict"):
             raise ValueError(f"row {name!r}: sizes and batch are at least 1, classes at least 2, and predicting has no optimizer")
+        if row.rows is not None and (task == "predict" or row.rows < 1 or row.rows % row.batch):
+            raise ValueError(f"row {name!r}: -n is for training, and a multiple of the batch")
         return row
 
     @property
     def name(self) -> str:
         sizes = "-".join(map(str, self.sizes))
-        return f"{self.task}-{sizes}-b{self.batch}" + ("-adam" if self.optimizer == "adam" else "")
+        return f"{self.task}-{sizes}-b{self.batch}" + (f"-n{self.rows}" if self.rows else "") + ("-adam" if self.optimizer == "adam" else "")
 
     @property
     def alpha(self) -> float:
@@ -80,7 +84,12 @@ class Row:
     @property
     def timed_steps(self) -> int:
         """Steps or calls in one timed run: some 5e10 flop, so that a large network takes about a second and a small one is not lost in the clock."""
-        return min(max(round(5e10 / self.flop), 2 if self.task == "predict" else 8), 2000)
+        return self.whole(min(max(round(5e10 / self.flop), 2 if self.task == "predict" else 8), 2000))
+
+    def whole(self, steps: int) -> int:
+        """About as many steps, in whole epochs where the name says how many rows there are."""
+        blocks = self.rows // self.batch if self.rows else 1
+        return max(1, round(steps / blocks)) * blocks
 
     @property
     def checked_steps(self) -> int:
@@ -137,7 +146,7 @@ def inputs(row: Row, steps: int) -> Inputs:
     W = tuple((rng.standard_normal((n, m)) * math.sqrt(2 / m)).astype(np.float32) for m, n in pairwise(row.sizes))
     b = tuple((rng.standard_normal(n) * 0.1).astype(np.float32) for n in row.sizes[1:])
     teacher = rng.standard_normal((n_in, classes), dtype=np.float32)
-    blocks = max(1, min(steps, MOST_ROWS // row.batch))
+    blocks = max(1, min(steps, (row.rows or MOST_ROWS) // row.batch))
     n = blocks * row.batch
     X = rng.standard_normal((n, n_in), dtype=np.float32)
     noise = rng.standard_normal((n, classes), dtype=np.float32) * math.sqrt(n_in)

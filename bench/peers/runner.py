@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -52,27 +52,19 @@ class Settings:
     """Divides the steps of a timed run: to try the runner, not to publish."""
 
     def steps(self, row: Row) -> int:
-        return max(row.timed_steps // self.shorter, row.checked_steps)
+        return row.whole(max(row.timed_steps // self.shorter, row.checked_steps))
 
 
 class Process:
     """The parent's end of a worker."""
 
-    def __init__(self, module: str, distribution: str, row: Row, settings: Settings) -> None:
-        asked = {
-            "module": module,
-            "distribution": distribution,
-            "row": row.name,
-            "cpus": settings.cpus,
-            "threads": settings.threads,
-            "steps": settings.steps(row),
-        }
+    def __init__(self, worker: str, asked: dict[str, Any], cpus: Sequence[int], threads: int) -> None:
         # a file, not a pipe: a competitor that warns a lot must not block on it
         self.log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "bench.peers.worker", json.dumps(asked)],
+            [sys.executable, "-m", worker, json.dumps({**asked, "cpus": list(cpus), "threads": threads})],
             cwd=ROOT,
-            env=environment(settings.threads),
+            env=environment(threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -187,7 +179,8 @@ def run_row(row: Row, competitors: Mapping[str, tuple[str, str]], settings: Sett
 
         def start(name: str) -> None:
             module, distribution = competitors[name]
-            process = Process(module, distribution, row, settings)
+            asked = {"module": module, "distribution": distribution, "row": row.name, "steps": steps}
+            process = Process(f"{__package__}.worker", asked, settings.cpus, settings.threads)
             processes.append(process)
             hello = process.read()
             variant = Variant(**hello["variant"])

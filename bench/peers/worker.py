@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,15 @@ def serve(asked: dict[str, Any], answer: Any) -> None:
         answer(reply)
 
 
-if __name__ == "__main__":
+def main(serve: Callable[[dict[str, Any], Any], None]) -> None:
+    """`serve` with the arguments of the command line and a function that answers."""
     # what a library prints must not be taken for an answer
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     arguments = json.loads(sys.argv[1])
     pin(arguments["cpus"])
     serve(arguments, lambda reply: print(json.dumps(reply), file=answers, flush=True))
+
+
+if __name__ == "__main__":
+    main(serve)

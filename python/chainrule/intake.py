@@ -46,7 +46,8 @@ class Batches:
 
 def numeric(x: Any, who: str) -> Array:
     """Return `x` as an array of bool, int or float in native byte order; TypeError otherwise. Copies nothing that is one already."""
-    if isinstance(x, np.ma.MaskedArray):
+    # a plain array does not ask for np.ma: NumPy loads it on first use, 20 ms
+    if isinstance(x, np.ndarray) and type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"[{who}] is a masked array: expected plain numbers (masked positions take a sample_weight of 0)")
     try:
         a = np.asarray(x)
@@ -270,7 +271,7 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
 def _weights(sample_weight: Any) -> Array:
     s = numeric(sample_weight, "sample_weight")
     if s.ndim and s.size:
-        if not np.isfinite(s).all() or s.min() < 0:
+        if not (s.min() >= 0 and s.max() < np.inf):  # NaN fails both; no array of n truths
             row = int(np.argmax(~(np.isfinite(s) & (s >= 0)).reshape(len(s), -1).all(axis=1)))
             raise ValueError(f"[sample_weight] row {row} is {s[row]}: expected finite numbers >= 0")
         if not s.any():
