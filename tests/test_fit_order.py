@@ -49,12 +49,19 @@ def test_the_order_counts_within_the_rows_that_train(rng: np.random.Generator) -
     np.testing.assert_array_equal(net.flat_parameters, twin.flat_parameters)
 
 
+@pytest.mark.parametrize("validation", [None, 0.25])
 @pytest.mark.parametrize("order", [[0, 1], [0.0, 1.0, 2.0], [[0], [1], [2]], "012", [0, 1, 3], [0, 1, -1]])
-def test_an_order_that_is_none_is_refused(order: Any) -> None:
+def test_an_order_that_is_none_is_refused(order: Any, validation: float | None) -> None:
     net = chain()
     before = net.flat_parameters.copy()
-    with pytest.raises(ValueError, match=r"shuffle\(3\) returned|subset names row"):
-        net.fit(np.eye(3), np.ones(3), batch_size=2, shuffle=lambda n: order)
+    with pytest.raises(ValueError, match=r"shuffle\(3\) returned"):
+        net.fit(
+            np.eye(3 if validation is None else 4, 3),
+            np.ones(3 if validation is None else 4),
+            batch_size=2,
+            shuffle=lambda n: order,
+            validation=validation,
+        )
     np.testing.assert_array_equal(net.flat_parameters, before)
 
 
@@ -93,7 +100,15 @@ def test_finite_rows_go_straight_to_the_core(dtype: str, rng: np.random.Generato
         x[2, 1] = bad
         assert net._direct_finite(x) is None
         assert net._direct_finite(x.astype("float64")) is None
-    for other in (np.ones((5, 3), int), np.ones((5, 4)), np.ones((5, 3), order="F"), np.ones(3), [[1.0, 2.0, 3.0]], np.ones((0, 3))):
+    for other in (
+        np.ones((1 << 18, 3)),
+        np.ones((5, 3), int),
+        np.ones((5, 4)),
+        np.ones((5, 3), order="F"),
+        np.ones(3),
+        [[1.0, 2.0, 3.0]],
+        np.ones((0, 3)),
+    ):
         assert net._direct_finite(other) is None
 
 

@@ -14,6 +14,8 @@ namespace {
 template <class T>
 constexpr int number_of = std::is_same_v<T, float> ? py::detail::npy_api::NPY_FLOAT_ : py::detail::npy_api::NPY_DOUBLE_;
 
+constexpr Index most_numbers = Index{1} << 18;
+
 template <class T>
 PyObject* predict_rows(Handle<T>& h, PyObject* object, bool finite) {
   using Other = std::conditional_t<std::is_same_v<T, float>, double, float>;
@@ -27,6 +29,8 @@ PyObject* predict_rows(Handle<T>& h, PyObject* object, bool finite) {
   if (x->nd != 2 || (x->flags & plain) != plain || !(own || (finite && type->type_num == number_of<Other>)) || type->byteorder != '=') Py_RETURN_NONE;
   const Index rows = x->dimensions[0];
   if (x->dimensions[1] != h.direct_in || rows == 0) Py_RETURN_NONE;
+  // beyond a megabyte or so nothing is won, a copy would grow with n, and the look for NaN would hold the GIL
+  if (finite && rows * h.direct_in > most_numbers) Py_RETURN_NONE;
   std::vector<T> converted;
   const T* data = reinterpret_cast<const T*>(x->data);
   if (!own) {

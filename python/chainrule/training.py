@@ -197,6 +197,8 @@ def _order(shuffle: Callable[[int], Any], n: int, train: Any) -> Any:
     order = np.asarray(shuffle(n))
     if order.shape != (n,) or order.dtype.kind not in "iu":
         raise ValueError(f"[fit] shuffle({n}) returned {order.dtype} of shape {order.shape}: expected the numbers of the {n} rows in their order")
+    if order.min() < 0 or order.max() >= n:
+        raise ValueError(f"[fit] shuffle({n}) returned numbers from {order.min()} to {order.max()}: expected the numbers of the {n} rows, from 0")
     return order if train is None else train[order]
 
 
