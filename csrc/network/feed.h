@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where the rows of a batch come from, and who may stop the work. Implemented in train/ and in the bindings.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -53,9 +54,10 @@ class Cancel {
   std::atomic<bool> flag{false};
   std::function<bool()> poll;
 
-  // `work`: multiply-adds since the last call. The clock, too, takes its time: it is looked at after some 10 us of work.
+  // `work`: multiply-adds since the last call. The clock, too, takes its time: it is looked at after 1e5 of them, and after 100 calls, which may have
+  // waited for rows of a mapped file.
   bool check(int worker, double work = clock_every) {
-    if (worker == 0 && poll && (unseen_ += work) >= clock_every) {
+    if (worker == 0 && poll && (unseen_ += std::max(work, 0.01 * clock_every)) >= clock_every) {
       unseen_ = 0;
       const auto now = std::chrono::steady_clock::now();
       if (now - last_ > std::chrono::milliseconds(20)) {

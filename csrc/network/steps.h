@@ -38,7 +38,7 @@ struct Job {
   Index n = 0, time = 1;  // samples of the batch
   std::uint64_t seed = 0;
   std::uint32_t step = 0;
-  const LossChoice* losses = nullptr;  // by output, for their weights; null: 1
+  const LossChoice* losses = nullptr;  // by output: weights and parameters; null where every loss is External or Custom: weights of 1
   Cancel* cancel = nullptr;
   std::vector<Index>* chunks_by_thread = nullptr;
   bool count_hits = false;

@@ -26,7 +26,7 @@ constexpr std::size_t mapped_from = std::numeric_limits<std::size_t>::max();
 constexpr std::size_t mapped_from = std::size_t{1} << 20;
 #endif
 // From this size on in pages of 2 MB, where the system gives them on request: a product's strip of W touches one page a row, more than the TLB holds of
-// 4 KB, and a fault costs 0.25 us (docs/performance.md).
+// 4 KB (docs/performance.md).
 constexpr std::size_t huge_page = std::size_t{1} << 21, huge_from = 2 * huge_page;
 
 template <class T>
