@@ -8,17 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..peers.worker import load as load_module
 from ..peers.worker import main
 from .task import load
 
 
-def serve(asked: dict[str, Any], answer: Any) -> None:
-    try:
-        module, versions = load_module(asked["module"], asked["distribution"])
-    except ModuleNotFoundError as missing:
-        answer({"missing": missing.name})
-        return
+def serve(module: Any, versions: dict[str, str], asked: dict[str, Any], answer: Any) -> None:
     data = load(Path(asked["data"]))
     competitor = module.Competitor(data, asked["threads"])
     answer({"versions": versions})

@@ -39,12 +39,7 @@ def load(module_name: str, distribution: str) -> tuple[Any, dict[str, str]]:
     return module, versions
 
 
-def serve(asked: dict[str, Any], answer: Any) -> None:
-    try:
-        module, versions = load(asked["module"], asked["distribution"])
-    except ModuleNotFoundError as missing:
-        answer({"missing": missing.name})
-        return
+def serve(module: Any, versions: dict[str, str], asked: dict[str, Any], answer: Any) -> None:
     row = Row.parse(asked["row"])
     variant = module.variant(row) if hasattr(module, "variant") else Variant()
     competitor = module.Competitor(row, asked["threads"])
@@ -69,14 +64,23 @@ def serve(asked: dict[str, Any], answer: Any) -> None:
         answer(reply)
 
 
-def main(serve: Callable[[dict[str, Any], Any], None]) -> None:
-    """`serve` with the arguments of the command line and a function that answers."""
+def main(serve: Callable[[Any, dict[str, str], dict[str, Any], Any], None]) -> None:
+    """`serve` with the competitor's module, its versions, the arguments of the command line and a function that answers."""
     # what a library prints must not be taken for an answer
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     arguments = json.loads(sys.argv[1])
     pin(arguments["cpus"])
-    serve(arguments, lambda reply: print(json.dumps(reply), file=answers, flush=True))
+
+    def answer(reply: dict[str, Any]) -> None:
+        print(json.dumps(reply), file=answers, flush=True)
+
+    try:
+        module, versions = load(arguments["module"], arguments["distribution"])
+    except ModuleNotFoundError as missing:
+        answer({"missing": missing.name})
+    else:
+        serve(module, versions, arguments, answer)
 
 
 if __name__ == "__main__":
