@@ -270,5 +270,10 @@ bool Plan::may_be_late(Index n, Index time) const {
   }
   return flop < 4e9;  // one core at 30 GFLOP/s: 130 ms
 }
+bool Plan::may_step(Index n, Index time) const {
+  return std::all_of(steps.begin(), steps.end(), [&](const Step& s) {
+    return !s.weights || (n * s.in_shapes[0].rows(time) == 1 && s.sparse < 0 && graph.ops[at(s.op)].layer->steps());
+  });
+}
 
 }  // namespace chainrule

@@ -183,6 +183,7 @@ void Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, 
   c.column_begin = c0, c.column_end = c1, c.in_begin = i0, c.in_end = i1;
   c.dw = into.block + plan.graph.parameter_offset[at(op.index)];
   c.dw_scale = into.scale, c.dw_keep = into.keep;
+  if (into.step) c.step = into.step + plan.graph.parameter_offset[at(op.index)], c.finite = into.finite;
   op.layer->gradient(c);
 }
 

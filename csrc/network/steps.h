@@ -57,6 +57,8 @@ template <class T>
 struct Into {
   T* block;
   T scale, keep;
+  T* step = nullptr;                    // Call::step, of all parameters
+  std::atomic<bool>* finite = nullptr;  // Call::finite
 };
 
 template <class T>

@@ -59,6 +59,13 @@ const Segment* Update<T>::overflowed(const Task& task, const T* w, const T* v) c
 }
 
 template <class T>
+const Segment* Update<T>::overflowed(const T* w, const T* v) const {
+  for (const Task& task : tasks_)
+    if (!kernels<T>().all_finite(w + task.begin, task.n)) return overflowed(task, w, v);
+  return nullptr;
+}
+
+template <class T>
 StepReport Update<T>::operator()(T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t, double sum_of_weights) {
   const OptimizerSpec& o = optimizer_;
   const Kernels<T>& k = kernels<T>();

@@ -53,6 +53,10 @@ class Update {
   StepReport operator()(T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t, double sum_of_weights);
   // Whether g may be null: SGD whose gradient is used as it comes.
   bool takes_late_gradients() const;
+  // Whether there is nothing to do beyond v = mu v - alpha dW, w += v.
+  bool is_momentum_alone() const { return takes_late_gradients() && optimizer_.momentum != 0 && !penalised_; }
+  // The first segment whose w or v is not finite, or null
+  const Segment* overflowed(const T* w, const T* v) const;
 
  private:
   struct Task {

@@ -56,6 +56,20 @@ StepReport Trainer<T>::commit(T* slots, Index count, double alpha, double sum_of
   return report;
 }
 
+// The gradients go straight into v, or W where there is none.
+template <class T>
+StepReport Trainer<T>::late_commit(Executor<T>& executor, double alpha, double sum_of_weights) {
+  T *w = net_.parameters.data(), *v = net_.training.v.data();
+  const bool momentum = net_.training.v.size() > 0;
+  std::atomic<bool> finite = true;
+  Into<T> into{momentum ? v : w, T(-alpha), momentum ? T(spec_.optimizer.momentum) : T(1)};
+  if (prepared_.whole) into.step = w, into.finite = &finite;
+  executor.late_gradients(*prepared_.spaces->list[0], into);
+  if (!prepared_.whole) return commit(nullptr, 1, alpha, sum_of_weights);
+  ++net_.training.step;
+  return {0, finite ? nullptr : update_.overflowed(w, v)};
+}
+
 template <class T>
 void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
   Prepared& p = prepared_;
@@ -72,6 +86,7 @@ void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
     mode.late = true;
     p.plan = &net_.plan(mode);
   }
+  p.whole = p.late && update_.is_momentum_alone() && p.plan->may_step(n, time);
   p.gradients = p.late ? nullptr : net_.slots(p.slots);
   p.spaces.emplace(net_, static_cast<int>(std::min<Index>(p.slots, num_threads())), *p.plan);
   p.n = n, p.time = time;
@@ -91,12 +106,8 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   const Totals totals = executor.compute(p.spaces->list, p.gradients, net_.graph.n_parameters);
   if (!totals.finite) diverged(feed, n, time, totals.loss);
   const double rate = alpha();
-  if (p.late) {
-    const bool momentum = net_.training.v.size() > 0;
-    executor.late_gradients(*p.spaces->list[0],
-                            {momentum ? net_.training.v.data() : net_.parameters.data(), T(-rate), momentum ? T(spec_.optimizer.momentum) : T(1)});
-  }
-  const StepReport report = commit(p.gradients, p.slots, rate, weight / static_cast<double>(spec_.losses.size()));
+  const double mean = weight / static_cast<double>(spec_.losses.size());
+  const StepReport report = p.late ? late_commit(executor, rate, mean) : commit(p.gradients, p.slots, rate, mean);
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
     restore();
