@@ -83,6 +83,7 @@ struct DeviceUpdate {
   const DeviceSegment* segments;  // in the device's memory; null: all n parameters, by the l1, l2 and threshold of UpdateArgs
   Index n_segments;
   double sum_of_weights;
+  bool penalised;   // whether any segment has a lambda
   double max_norm;  // > 0: clip is min(1, max_norm / sqrt(norm_square)), and no penalty is added: penalised_norm has done so
 };
 template <class T>
@@ -135,7 +136,7 @@ struct Kernels {
   // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
   void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
-  // db (cols,) = keep db + scale sum_i dz (rows, cols, ld), added in increasing i
+  // db (cols,) = keep db + scale sum_i dz (rows, cols, ld); on the CPU added in increasing i
   void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);
 
   // a_m = exp(z_m - max z) / sum_l exp(z_l - max z), a row at a time; a == z allowed
