@@ -83,7 +83,7 @@ struct DeviceUpdate {
   const DeviceSegment* segments;  // in the device's memory; null: all n parameters, by the l1, l2 and threshold of UpdateArgs
   Index n_segments;
   double sum_of_weights;
-  bool penalised;  // whether any segment has a lambda
+  bool penalised;   // whether any segment has a lambda
   double max_norm;  // > 0: clip is min(1, max_norm / sqrt(norm_square)), and no penalty is added: penalised_norm has done so
 };
 template <class T>

@@ -26,6 +26,24 @@ struct Sgd {
   }
 };
 
+// v holds mu v - alpha dW already, and g the penalty alone: v <- v - alpha g;  w <- w + v
+template <class T>
+struct LateSgd {
+  T alpha;
+  template <class Args>
+  explicit LateSgd(const Args& q) : alpha(T(q.alpha)) {}
+  CR_FN void operator()(T* w, const T* g, T*, T* v, std::int64_t j, BitsOf<T>& overflow) const {
+    v[j] -= alpha * g[j];
+    w[j] += v[j];
+    overflow |= bits_unless_finite(w[j]);
+  }
+};
+// and where w is what it shall be
+template <class T>
+struct LookAtW {
+  CR_FN void operator()(T* w, const T*, T*, T*, std::int64_t j, BitsOf<T>& overflow) const { overflow |= bits_unless_finite(w[j]); }
+};
+
 // v <- rho v + (1 - rho) g^2;  w <- w - alpha g / (sqrt(v) + eps)
 template <class T>
 struct RmsProp {
