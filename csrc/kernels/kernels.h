@@ -4,6 +4,8 @@
 // Conventions. Samples are rows; matrices are row-major: element (i, j) at x[i * ld + j], ld >= cols. Any pointer may be unaligned; rows or cols
 // may be 0. `Accum::Overwrite` writes y = ..., `Accum::Add` writes y += .... The gradient of x is dx. A pointer that may be null says so.
 // This header is included by per-ISA files: plain structs and pointers only (docs/architecture.md, "One source, several instruction sets").
+// A device's table takes pointers into the device's memory and works in the stream of the context that is entered (device.h); the structs themselves
+// lie on the host. What returns a number waits for it there, unless a place in the device's memory is given; on the CPU that place is null.
 #pragma once
 #include <cstdint>
 
@@ -31,6 +33,18 @@ struct ActivationKernel {
   void (*derivatives)(T* g1, T* g2, const T* z, Index n, T p);
 };
 
+// ---- what a step leaves in a device's memory instead of returning it -------------------------------------------------------------------------
+// One a network. Kernels add to it in the stream's order; DeviceKernels::end_step moves the step's numbers into the epoch's. A fault stays until the
+// host clears it, and makes every later update and end_step do nothing (contract 8).
+enum Fault : std::uint32_t { LossFault = 1, DeltaFault = 2, UpdateFault = 4 };
+struct Outcome {
+  double loss, penalty;              // of the step: sum over outputs of scale * value; sum_j lam_j J_j(W) at W before the step
+  double norm_square;                // of the gradient of the objective, where DeviceKernels::penalised_norm was called
+  double total, penalties, weights;  // of the epoch: sums of weight (loss + penalty), weight penalty, weight
+  Index steps;                       // ended without a fault
+  std::uint32_t fault, overflow;     // overflow: this step's update left w or a second moment that is not finite
+};
+
 // ---- losses over rows: returns sum_i s_i L_i in double, and the gradient -------------------------------------------------------------------
 template <class T>
 struct LossArgs {
@@ -44,6 +58,8 @@ struct LossArgs {
   Index rows, cols;
   const double* p = nullptr;  // (levels,) parameters where the loss has one: p[c % levels] is column c's
   Index levels = 1;           // y is (rows, cols / levels): y's column c / levels is what column c is compared with
+  // device: loss += scale * value, fault |= LossFault where that is not finite, and 0 is returned at once. p lies on the host, levels <= 256 there
+  Outcome* outcome = nullptr;
 };
 template <class T>
 using LossKernel = double (*)(const LossArgs<T>&);
@@ -55,6 +71,21 @@ using LossKernel = double (*)(const LossArgs<T>&);
 //   adam     m <- mu m + (1 - mu) g;  v <- rho v + (1 - rho) g^2;  w <- w - alpha (m / c1) / (sqrt(v / c2) + eps),   c1 = 1 - mu^t, c2 = 1 - rho^t
 //            eps_hat: w <- w - alpha (sqrt(c2) / c1) m / (sqrt(v) + eps)
 // before any: w <- w - decay * w (AdamW: decay = alpha lam). After any: w <- sign(w) max(|w| - threshold, 0) if threshold > 0.
+//
+// A device updates all tensors in one launch: parameters [begin, end) have their segment's l1 = l1 + l1_per_sample / sum_of_weights (l2, proximal: too)
+// and threshold = alpha proximal; those of no segment keep their value. Segments are in order and do not overlap.
+struct DeviceSegment {
+  Index begin, end;
+  double l1, l2, proximal, l1_per_sample, l2_per_sample, proximal_per_sample;
+};
+struct DeviceUpdate {
+  Outcome* outcome;  // nothing is done if fault != 0; penalty += sum of (l1 + proximal) |w| + l2 w^2 / 2; overflow |= 1 where `finite` were false
+  const DeviceSegment* segments;  // in the device's memory; null: all n parameters, by the l1, l2 and threshold of UpdateArgs
+  Index n_segments;
+  double sum_of_weights;
+  bool penalised;   // whether any segment has a lambda
+  double max_norm;  // > 0: clip is min(1, max_norm / sqrt(norm_square)), and no penalty is added: penalised_norm has done so
+};
 template <class T>
 struct UpdateArgs {
   T* w;        // (n,) parameters
@@ -67,6 +98,7 @@ struct UpdateArgs {
   double alpha, mu, rho, eps, c1, c2;
   bool nesterov, eps_hat;
   double clip, l1, l2, decay, threshold;
+  const DeviceUpdate* device = nullptr;  // device: results go there, and {0, 0, true} is returned at once
 };
 // Taken at w before the step, where l1 or l2 is not 0 (else 0); `finite`: whether every w and every second
 // moment after the step is (an infinite moment would end the training silently).
@@ -104,7 +136,7 @@ struct Kernels {
   // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
   void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
-  // db (cols,) = keep db + scale sum_i dz (rows, cols, ld), added in increasing i
+  // db (cols,) = keep db + scale sum_i dz (rows, cols, ld); on the CPU added in increasing i
   void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);
 
   // a_m = exp(z_m - max z) / sum_l exp(z_l - max z), a row at a time; a == z allowed
@@ -126,6 +158,7 @@ struct Kernels {
 
   UpdateKernel<T> sgd, rmsprop, adam;
   // A step of one sample in one pass: v (m, n) = keep v + scale a b^T, then w (m, n) += v; a (m,), b (n,). Returns whether every w is finite.
+  // Null in a device's table: there the update is one launch for all layers.
   bool (*outer_step)(Index m, Index n, T scale, const T* a, const T* b, T keep, T* v, T* w);
 
   // g (n,) = sum_c slots[c * stride + j], c in index order; returns nothing. g may be slot 0 itself.
@@ -148,6 +181,25 @@ struct Kernels {
 
   void (*add)(T* y, const T* x, Index n, Accum accum);                     // y (+)= x
   void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2
+};
+
+// ---- what a device has beside its table: nothing here waits -----------------------------------------------------------------------------------
+template <class T>
+struct DeviceKernels {
+  // rows (n, size) of a batch: out[i] = x[index[i]]; index (n,) in the device's memory
+  void (*gather)(T* out, const T* x, const Index* index, Index n, Index size);
+  void (*gather_labels)(std::int32_t* out, const std::int32_t* x, const Index* index, Index n, Index size);
+  // fault |= DeltaFault if not all n numbers are finite
+  void (*expect_finite)(Outcome* outcome, const T* x, Index n);
+  // g (n,) <- sum of the slots + l2 w + l1 sign(w), penalty as UpdateArgs::device says, norm_square = sum g^2; fault |= DeltaFault if that is not finite.
+  // g may be slot 0.
+  void (*penalised_norm)(T* g, const UpdateArgs<T>& q);
+  // *hits += sum of s_i over the rows that are right: by_row: the largest x_m is the target's (the first of equals); else the share of x_m > threshold
+  // that agrees with y_m > 1/2
+  void (*count_hits)(double* hits, const LossArgs<T>& q, bool by_row, T threshold);
+  // fault |= LossFault if loss or penalty is not finite, |= UpdateFault if overflow. No fault: total += weight (loss + penalty), penalties += weight penalty,
+  // weights += weight, ++steps. loss = penalty = overflow = 0.
+  void (*end_step)(Outcome* outcome, double weight);
 };
 
 template <class T>

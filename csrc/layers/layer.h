@@ -62,6 +62,7 @@ struct Call {
   Key key;                              // random numbers of this step and node
   T* step = nullptr;                    // gradient, where the layer says `steps` and the batch is one row: the parameters, to which dw is then added;
   std::atomic<bool>* finite = nullptr;  // becomes false where one of them is not finite
+  T* spare = nullptr;                   // on a card, whose memory a layer may not touch itself: room for as many numbers as the largest value; null on the CPU
   SparseArgs<T> sparse{};               // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
 };
 
@@ -80,6 +81,7 @@ class Layer {
   }
 
   virtual Shape infer(const std::vector<Shape>& in) const = 0;
+  virtual void require_device(const std::vector<Shape>&) const {}  // ValueError where it does something that only the CPU does
   virtual std::vector<TensorSpec> parameters(const std::vector<Shape>&) const { return {}; }
   virtual std::vector<TensorSpec> state(const std::vector<Shape>&) const { return {}; }
 

@@ -7,7 +7,12 @@
 #ifndef CR_ISA
 #error "CR_ISA names the namespace that this file is compiled for"
 #endif
-#ifndef CR_HD
-#define CR_HD  // CUDA: __host__ __device__
+#define CR_PRAGMA(text) _Pragma(#text)
+#ifdef __CUDACC__
+#define CR_HD __host__ __device__
+#define CR_UNROLL(n) CR_PRAGMA(unroll n)
+#else
+#define CR_HD
+#define CR_UNROLL(n) CR_PRAGMA(GCC unroll n)
 #endif
 #define CR_FN CR_HD inline __attribute__((always_inline))

@@ -14,7 +14,7 @@ struct Philox {
 // multiply(x, m): the 64-bit product of the low halves.
 template <class Word, class Multiply>
 CR_FN Philox<Word> philox4x32_10(Philox<Word> c, std::uint32_t key0, std::uint32_t key1, Multiply multiply) {
-#pragma GCC unroll 10
+  CR_UNROLL(10)
   for (int round = 0; round < 10; ++round) {
     const Word p0 = multiply(c.x0, 0xD2511F53u), p1 = multiply(c.x2, 0xCD9E8D57u);
     c = {(p1 >> 32) ^ c.x1 ^ key0, p1, (p0 >> 32) ^ c.x3 ^ key1, p0};

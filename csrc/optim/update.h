@@ -33,6 +33,7 @@ struct OptimizerSpec {
   double momentum = 0, rho = 0.9, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, lam = 0, clip_norm = 0;
   bool nesterov = false, eps_hat = false;
 
+  bool adam() const { return type == "adam" || type == "adamw"; }
   int blocks() const { return type == "sgd" ? (momentum != 0 ? 1 : 0) : type == "rmsprop" ? 1 : 2; }
 };
 
@@ -75,8 +76,14 @@ class Update {
   UpdateKernel<T> kernel_ = nullptr;
 };
 
+// What one step has in common for all parameters: the optimizer's numbers at time t >= 1, without pointers and penalties.
+template <class T>
+UpdateArgs<T> update_args(const OptimizerSpec& optimizer, double alpha, Index t);
+template <class T>
+UpdateKernel<T> update_kernel(const Kernels<T>& table, const OptimizerSpec& optimizer);
+
 // g += l2 w + l1 sign(w); returns sum_j lam_j J_j(W), the proximal ones included in the value only.
 template <class T>
-double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights);
+double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights, const Kernels<T>& table = kernels<T>());
 
 }  // namespace chainrule

@@ -91,5 +91,10 @@ void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& ca
 // Learns mean and scale of every Standardize layer that has not learned yet, in the order of the network, from the rows of `data` (or `subset`).
 template <class T>
 void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+// The same with values computed elsewhere: those of a node (rows, ...) into x
+template <class T>
+using ValuesOf = std::function<void(int value, const BatchFeed<T>& feed, Index rows, T* x)>;
+template <class T>
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, const ValuesOf<T>& values_of);
 
 }  // namespace chainrule

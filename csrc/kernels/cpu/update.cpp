@@ -2,76 +2,23 @@
 // One optimizer step, one pass: while a run of 1024 parameters is in the first-level cache its gradient is summed and penalised, the rule applied
 // and w looked at. Where the gradient is one plain slot the rule reads it where it lies.
 #include "kernels/cpu/parts.h"
-#include "math/fastmath.h"
+#include "math/updates.h"
 
 namespace chainrule::CR_ISA {
 
 namespace {
 
-// v <- mu v - alpha g;  w <- w + v;  Nesterov: w <- w + mu v - alpha g with the new v;  mu = 0: w <- w - alpha g
-enum class Momentum { None, Plain, Nesterov };
-template <class T, Momentum momentum>
-struct Sgd {
-  T alpha, mu, decay;
-  explicit Sgd(const UpdateArgs<T>& q) : alpha(T(q.alpha)), mu(T(q.mu)), decay(T(q.decay)) {}
-  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T*, T* __restrict v, Index n) const {
-    BitsOf<T> overflow = 0;
+template <class Rule, class T>
+CR_FN BitsOf<T> apply(const Rule& rule, T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, Index n) {
+  BitsOf<T> overflow = 0;
+  if constexpr (Rule::light) {
 #pragma GCC unroll 2
-    for (Index j = 0; j < n; ++j) {
-      const T step = alpha * g[j];
-      T change = -step;
-      if constexpr (momentum != Momentum::None) {
-        v[j] = mu * v[j] - step;
-        change = momentum == Momentum::Nesterov ? mu * v[j] - step : v[j];
-      }
-      w[j] = (w[j] - decay * w[j]) + change;
-      overflow |= bits_unless_finite(w[j]);
-    }
-    return overflow;
+    for (Index j = 0; j < n; ++j) rule(w, g, m, v, j, overflow);
+  } else {
+    for (Index j = 0; j < n; ++j) rule(w, g, m, v, j, overflow);
   }
-};
-
-// v <- rho v + (1 - rho) g^2;  w <- w - alpha g / (sqrt(v) + eps)
-template <class T>
-struct RmsProp {
-  T alpha, rho, rest, eps, decay;
-  explicit RmsProp(const UpdateArgs<T>& q) : alpha(T(q.alpha)), rho(T(q.rho)), rest(T(1 - q.rho)), eps(T(q.eps)), decay(T(q.decay)) {}
-  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T*, T* __restrict v, Index n) const {
-    BitsOf<T> overflow = 0;
-    for (Index j = 0; j < n; ++j) {
-      v[j] = rho * v[j] + rest * (g[j] * g[j]);
-      w[j] = (w[j] - decay * w[j]) - alpha * g[j] / (square_root(v[j]) + eps);
-      overflow |= bits_unless_finite(w[j]) | bits_unless_finite(v[j]);
-    }
-    return overflow;
-  }
-};
-
-// m <- mu m + (1 - mu) g;  v <- rho v + (1 - rho) g^2;  w <- w - (alpha / c1) m / (sqrt(v) / sqrt(c2) + eps)
-// eps_hat:                                              w <- w - (alpha sqrt(c2) / c1) m / (sqrt(v) + eps)
-template <class T>
-struct Adam {
-  T alpha, root_scale, mu, mu_rest, rho, rho_rest, eps, decay;
-  explicit Adam(const UpdateArgs<T>& q)
-      : alpha(T(q.eps_hat ? q.alpha * square_root(q.c2) / q.c1 : q.alpha / q.c1)),
-        root_scale(T(q.eps_hat ? 1 : 1 / square_root(q.c2))),
-        mu(T(q.mu)),
-        mu_rest(T(1 - q.mu)),
-        rho(T(q.rho)),
-        rho_rest(T(1 - q.rho)),
-        eps(T(q.eps)),
-        decay(T(q.decay)) {}
-  BitsOf<T> operator()(T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, Index n) const {
-    BitsOf<T> overflow = 0;
-    for (Index j = 0; j < n; ++j) {
-      m[j] = mu * m[j] + mu_rest * g[j];
-      v[j] = rho * v[j] + rho_rest * (g[j] * g[j]);
-      w[j] = (w[j] - decay * w[j]) - alpha * m[j] / (root_scale * square_root(v[j]) + eps);
-      overflow |= bits_unless_finite(w[j]) | bits_unless_finite(v[j]);
-    }
-    return overflow;
-  }
-};
+  return overflow;
+}
 
 // sum of the slots, clipped
 template <class T>
@@ -100,17 +47,13 @@ void penalise(T* out, const T* g, const T* w, Index n, T l1, T l2) {
     for (Index j = 0; j < n; ++j) out[j] = g[j] + l2 * w[j];
   } else {
     CR_VECTOR_LOOP
-    for (Index j = 0; j < n; ++j) out[j] = g[j] + (l2 * w[j] + (w[j] > T(0) ? l1 : w[j] < T(0) ? -l1 : T(0)));
+    for (Index j = 0; j < n; ++j) out[j] = g[j] + penalty_gradient(w[j], l1, l2);
   }
 }
 
-// w <- sign(w) max(|w| - threshold, 0); NaN stays
 template <class T>
-void soft_threshold(T* w, Index n, T threshold) {
-  for (Index j = 0; j < n; ++j) {
-    const T excess = absolute(w[j]) - threshold;
-    w[j] = excess <= T(0) ? T(0) : copy_sign(excess, w[j]);
-  }
+void soft_threshold_all(T* w, Index n, T threshold) {
+  for (Index j = 0; j < n; ++j) w[j] = soft_threshold(w[j], threshold);
 }
 
 template <class T, class Rule>
@@ -130,8 +73,8 @@ UpdateSums update(const UpdateArgs<T>& q, const Rule rule) {
       penalise(buffer, g, w, n, T(q.l1), T(q.l2));
       g = buffer;
     }
-    overflow |= rule(w, g, q.m ? q.m + i : nullptr, q.v ? q.v + i : nullptr, n);
-    if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
+    overflow |= apply(rule, w, g, q.m ? q.m + i : nullptr, q.v ? q.v + i : nullptr, n);
+    if (q.threshold > 0) soft_threshold_all(w, n, T(q.threshold));
   }
   sums.finite = overflow == 0;
   return sums;
@@ -161,7 +104,7 @@ UpdateSums finish(const UpdateArgs<T>& q) {
       w[j] += v[j];
       overflow |= bits_unless_finite(w[j]);
     }
-    if (q.threshold > 0) soft_threshold(w, n, T(q.threshold));
+    if (q.threshold > 0) soft_threshold_all(w, n, T(q.threshold));
   }
   sums.finite = overflow == 0;
   return sums;
