@@ -35,7 +35,7 @@ elseif(CHAINRULE_CUDA STREQUAL "ON" AND SKBUILD_PROJECT_NAME STREQUAL "chainrule
   message(FATAL_ERROR "The wheel of chainrule has no code for a card: that of chainrule-cuda has (docs/releasing.md)")
 endif()
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/kernels/cuda/*.cu)
+file(GLOB cuda_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/cuda/*.cu")
 if(CHAINRULE_CUDA STREQUAL "ON")
   chainrule_find_nvcc()
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
@@ -54,6 +54,7 @@ else()
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
   add_library(chainrule_cuda MODULE ${cuda_sources})
   target_link_libraries(chainrule_cuda PRIVATE chainrule_flags chainrule_cuda_emulation)
+  target_compile_options(chainrule_cuda PRIVATE -Wno-maybe-uninitialized)  # g++ does not see that all lanes of a row write what they read
 endif()
 target_include_directories(chainrule_cuda PRIVATE csrc)
 target_compile_definitions(chainrule_cuda PRIVATE "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\"")

@@ -5,9 +5,9 @@
 
 The weights of the last half of the epochs are averaged (B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic
 approximation by averaging", SIAM J. Control Optim. 30 (1992)). All 60,000 rows are trained on; the test set is watched after
-every epoch for the curve and chooses nothing. The size of the network and the error to compare with, 0.93 %, are a textbook's. Dense ReLU networks of three layers with dropout reach
-1.25 %, with a bound on the norm of each row of W 1.06 %: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov,
-"Dropout", JMLR 15 (2014), table 2.
+every epoch for the curve and chooses nothing. The size of the network and the error to compare with, 0.93 %, are a textbook's.
+Dense ReLU networks of three layers with dropout reach 1.25 %, with a bound on the norm of each row of W 1.06 %: Srivastava,
+Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout", JMLR 15 (2014), table 2.
 """
 
 from __future__ import annotations

@@ -106,8 +106,9 @@ void bind_device<double>(py::class_<Handle<double>, std::shared_ptr<Handle<doubl
 }
 
 void bind_devices(py::module_& m) {
-  m.def("load_device_library", [](const std::string& path) { load_device_library(path); }, py::arg("path"),
-        "Load libchainrule_cuda from that file, once; RuntimeError where that cannot be.");
+  m.def(
+      "load_device_library", [](const std::string& path) { load_device_library(path); }, py::arg("path"),
+      "Load libchainrule_cuda from that file, once; RuntimeError where that cannot be.");
   m.def(
       "device_library",
       []() -> py::object {

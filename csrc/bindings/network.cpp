@@ -38,7 +38,9 @@ py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
     result.append(out);
   }
   Signals signals;
-  if (a->data.rows > 0) without_gil(signals, [&] { h.card ? predict(*h.card, a->data, outputs.data(), signals.cancel) : predict(net, a->data, outputs.data(), signals.cancel); });
+  if (a->data.rows > 0)
+    without_gil(signals,
+                [&] { h.card ? predict(*h.card, a->data, outputs.data(), signals.cancel) : predict(net, a->data, outputs.data(), signals.cancel); });
   return result;
 }
 

@@ -26,7 +26,7 @@ struct Handle {
   }
   std::unique_ptr<Network<T>> net;
   std::unique_ptr<DeviceNetwork<T>> card;  // null on the CPU; then all computations of `net` are its
-  bool direct = false;  // (n, direct_in) -> (n, direct_out), nothing to learn first
+  bool direct = false;                     // (n, direct_in) -> (n, direct_out), nothing to learn first
   Index direct_in = 0, direct_out = 0;
 
   // What forward keeps for backward. Whoever writes W or a layer's state drops it: old z and a with a new W would be no gradient of anything.
@@ -36,7 +36,7 @@ struct Handle {
     std::uint32_t step = 0;
   };
   std::unique_ptr<Tape> tape;
-  Workspace<T> tape_space;              // its z and a
+  Workspace<T> tape_space;           // its z and a
   DeviceSpace<T> device_tape_space;  // on a card
 
   Workspace<T>& tape_workspace() { return card ? device_tape_space.pointers : tape_space; }

@@ -12,7 +12,8 @@ unsigned first_generation = 0;
 void refuse_in_child(const char* what) {
   std::call_once(first, [] { first_generation = fork_generation(); });
   if (first_generation != fork_generation())
-    throw StateError(text("[", what, "] CUDA was used before this process was forked, and does not work in it: begin processes by "
+    throw StateError(text("[", what,
+                          "] CUDA was used before this process was forked, and does not work in it: begin processes by "
                           "multiprocessing's 'spawn', or use device='cpu'"));
 }
 }  // namespace
@@ -20,7 +21,8 @@ void refuse_in_child(const char* what) {
 Device::Device(const DeviceLibrary& library_, int index_) : library(library_), index(index_), generation_(fork_generation()) {
   refuse_in_child("network");
   const int count = count_devices(library);
-  CR_CHECK(index < count, "[network] device is 'cuda:", index, "': this machine has ", count, count == 1 ? " device, 'cuda:0'" : " devices, from 'cuda:0'");
+  CR_CHECK(index < count, "[network] device is 'cuda:", index, "': this machine has ", count,
+           count == 1 ? " device, 'cuda:0'" : " devices, from 'cuda:0'");
   DeviceProperties properties{};
   char words[device_text] = "";
   if (const DeviceError error = library.describe(index, &properties, words); error != DeviceError::None) raise(error, words);
@@ -37,8 +39,7 @@ Device::~Device() {
 
 void Device::raise(DeviceError error, const char* words) const {
   switch (error) {
-    case DeviceError::NoBlas:
-      throw StateError(text("[", name(), "] cuBLAS cannot be used (", words, "): install nvidia-cublas>=13,<14"));
+    case DeviceError::NoBlas: throw StateError(text("[", name(), "] cuBLAS cannot be used (", words, "): install nvidia-cublas>=13,<14"));
     case DeviceError::OutOfMemory: {
       std::size_t free = 0, total = 0;
       if (context_) library.memory(context_, &free, &total);

@@ -36,7 +36,8 @@ int count_devices(const DeviceLibrary& library) {
   const DeviceError error = library.devices(&count, words);
   if (error == DeviceError::NoDriver)
     throw StateError(text("[cuda] this machine has no NVIDIA driver for CUDA ", library.toolkit, " (", words, "): install one, or use device='cpu'"));
-  if (error != DeviceError::None && error != DeviceError::NoDevice) throw StateError(text("[cuda] the driver cannot be asked for its devices: ", words));
+  if (error != DeviceError::None && error != DeviceError::NoDevice)
+    throw StateError(text("[cuda] the driver cannot be asked for its devices: ", words));
   if (count == 0) throw StateError(text("[cuda] the driver shows no CUDA device (", words, "): look at CUDA_VISIBLE_DEVICES, or use device='cpu'"));
   return count;
 }

@@ -30,6 +30,9 @@ struct Allocation {
 std::map<char*, Allocation>& live = *new std::map<char*, Allocation>;  // never destroyed: a network may be, after main
 std::map<char*, std::size_t>& pinned = *new std::map<char*, std::size_t>;
 [[maybe_unused]] std::size_t arena_used;  // from its begin, whole pages
+// Of the arena, where the processor has protection keys: shut and opened by one instruction, for this thread alone (it is shut for all others from the
+// start). mprotect, page by page, took nine tenths of the tests' time.
+[[maybe_unused]] int key = -1;
 int access_depth;
 
 #if !defined(__SANITIZE_ADDRESS__)
@@ -52,6 +55,8 @@ void prepare_arena() {
   if (memory == MAP_FAILED) return;
   arena = static_cast<char*>(memory);
   arena_end = arena + arena_size;
+  key = pkey_alloc(0, PKEY_DISABLE_ACCESS);
+  if (key >= 0 && pkey_mprotect(arena, arena_size, PROT_READ | PROT_WRITE, key) != 0) key = -1;
   static char stack[64 << 10];  // the fault may be a fiber's stack that has overflowed
   const stack_t other{stack, 0, sizeof stack};
   sigaltstack(&other, nullptr);
@@ -66,7 +71,11 @@ void make_accessible([[maybe_unused]] bool on) {
 #if defined(__SANITIZE_ADDRESS__)
   for (const auto& [p, a] : live) on ? __asan_unpoison_memory_region(p, a.bytes) : __asan_poison_memory_region(p, a.bytes);
 #else
-  if (arena_used) mprotect(arena, arena_used, on ? PROT_READ | PROT_WRITE : PROT_NONE);
+  if (!arena) return;
+  if (key >= 0)
+    pkey_set(key, on ? 0u : static_cast<unsigned>(PKEY_DISABLE_ACCESS));
+  else if (arena_used)
+    mprotect(arena, arena_used, on ? PROT_READ | PROT_WRITE : PROT_NONE);
 #endif
 }
 

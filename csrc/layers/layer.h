@@ -62,8 +62,8 @@ struct Call {
   Key key;                              // random numbers of this step and node
   T* step = nullptr;                    // gradient, where the layer says `steps` and the batch is one row: the parameters, to which dw is then added;
   std::atomic<bool>* finite = nullptr;  // becomes false where one of them is not finite
-  T* spare = nullptr;                   // on a card, whose memory a layer may not touch itself: room for as many numbers as the largest value; null on the CPU
-  SparseArgs<T> sparse{};               // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
+  T* spare = nullptr;      // on a card, whose memory a layer may not touch itself: room for as many numbers as the largest value; null on the CPU
+  SparseArgs<T> sparse{};  // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
 };
 
 class Layer {

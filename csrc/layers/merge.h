@@ -49,7 +49,8 @@ class Merge : public LayerOf<Merge> {
   }
   bool reads_input() const override { return product_; }
   void require_device(const std::vector<Shape>& in) const override {
-    for (const Shape& s : in) CR_CHECK(s == in[0], tag(), "inputs of shape ", shapes(in), " broadcast, which a card does not do yet: use device='cpu'");
+    for (const Shape& s : in)
+      CR_CHECK(s == in[0], tag(), "inputs of shape ", shapes(in), " broadcast, which a card does not do yet: use device='cpu'");
     CR_CHECK(!product_ || in.size() == 2, tag(), "multiplies ", in.size(), " inputs, a card only two: use device='cpu', or a product of products");
   }
 

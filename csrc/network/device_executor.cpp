@@ -95,8 +95,7 @@ void DeviceExecutor<T>::backward_steps(DeviceSpace<T>& space, Rows rows, T* grad
     if (!s.grad) continue;
     const Op& op = plan_.graph.ops[at(s.op)];
     const Index units = op.shape.columns(job_.time);
-    if (s.weights && gradients)
-      steps_.gradient(s, w, rows, 0, units, 0, columns(s), {gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)});
+    if (s.weights && gradients) steps_.gradient(s, w, rows, 0, units, 0, columns(s), {gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)});
     // an activation with a step of its own: what came is dL/dz already
     if (from_dz && (op.layer->softmax() || op.layer->activation() > 0) && s.value == s.op && at_output(s)) {
       if (!s.wants[0]) continue;

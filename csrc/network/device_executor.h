@@ -13,7 +13,11 @@ class DeviceExecutor {
  public:
   // `job` has pointers into the card's memory, its feed too. Inside OnDevice.
   DeviceExecutor(DeviceNetwork<T>& net, const Plan& plan, const Job<T>& job)
-      : device_(net.device), steps_(plan, job, net.device.template kernels<T>()), plan_(steps_.plan), job_(steps_.job), more_(net.device.template more<T>()) {}
+      : device_(net.device),
+        steps_(plan, job, net.device.template kernels<T>()),
+        plan_(steps_.plan),
+        job_(steps_.job),
+        more_(net.device.template more<T>()) {}
 
   // Forward, losses and, if the plan has gradients, backward. outcome->loss += the objective without penalties; hits (by output) may be null.
   void compute(DeviceSpace<T>& space, T* gradients, Outcome* outcome, double* hits);

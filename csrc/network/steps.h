@@ -80,7 +80,7 @@ class Steps {
   LossArgs<T> loss_args(std::size_t output, Workspace<T>& w, Rows rows) const;
   // Value of the losses of these rows; writes their derivatives. Adds to *hits by output if it is not null.
   double losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) const;
-  double custom_losses(Workspace<T>& w) const;  // those that see the whole batch
+  double custom_losses(Workspace<T>& w) const;            // those that see the whole batch
   const T* a_of(int value, const Workspace<T>& w) const;  // its first sample in the workspace
 
   const Plan& plan;

@@ -23,7 +23,7 @@ struct Data {
   };
   Index rows = 0, time = 1;
   std::vector<Source> inputs;
-  std::vector<char> sparse;  // by input: multiplied as sparse rows; empty: none
+  std::vector<char> sparse;         // by input: multiplied as sparse rows; empty: none
   std::vector<const T*> on_device;  // by input: its rows, where they lie on the network's own card; else null. Empty: none does
   std::vector<Target> targets;
 };

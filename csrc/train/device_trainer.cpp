@@ -33,7 +33,8 @@ Job<T> job_for(DeviceNetwork<T>& net, const Feed<T>& feed, Index n, Index time, 
 }
 
 template <class T>
-DeviceTrainer<T>::DeviceTrainer(DeviceNetwork<T>& network, const FitSpec& spec) : net_(network), device_(network.device), spec_(spec), last_loss_(none) {
+DeviceTrainer<T>::DeviceTrainer(DeviceNetwork<T>& network, const FitSpec& spec)
+    : net_(network), device_(network.device), spec_(spec), last_loss_(none) {
   const OnDevice use(device_, "fit");
   net_.prepare_training(spec.optimizer);
   std::vector<DeviceSegment> list;
@@ -247,12 +248,14 @@ void DeviceTrainer<T>::diverged(const DeviceFeed<T>& feed, Index n, Index time, 
   }
   device_.synchronize();
   const std::string layer = net_.net.graph.ops[at(found < plan.steps.size() ? plan.steps[found].op : net_.net.graph.outputs[0])].name;
-  throw Divergence(text("[", layer, "] the ", outcome.fault & LossFault ? "loss" : "gradient", " of step ", net_.net.training.step + 1, " is not finite"),
-                   net_.net.training.epoch - 1, layer, last_loss_);
+  throw Divergence(
+      text("[", layer, "] the ", outcome.fault & LossFault ? "loss" : "gradient", " of step ", net_.net.training.step + 1, " is not finite"),
+      net_.net.training.epoch - 1, layer, last_loss_);
 }
 
 template <class T>
-Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset,
+                    Cancel& cancel) {
   const OnDevice use(net.device, "evaluate");
   Mode mode;
   mode.losses = kinds(losses);

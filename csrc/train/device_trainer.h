@@ -54,7 +54,8 @@ class DeviceTrainer {
 };
 
 template <class T>
-Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset,
+                    Cancel& cancel);
 template <class T>
 void predict(DeviceNetwork<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target = -1);
 template <class T>

@@ -48,11 +48,9 @@ def require_library(device: str = "cuda") -> dict[str, Any]:
     """Load the library for CUDA if none is loaded yet; return what ``build_info()["cuda"]`` says of it."""
     if _core.device_library() is None:
         _core.load_device_library(str(_find(device)))
-        library = _core.device_library()
-        assert library is not None
-        if library["emulated"]:
+        if (_core.device_library() or {})["emulated"]:
             warnings.warn("device='cuda' is emulated on the CPU in this build: for tests, not for work", RuntimeWarning, stacklevel=6)
-    library = _core.device_library()
+    library: dict[str, Any] | None = _core.device_library()
     assert library is not None
     return library
 
