@@ -93,7 +93,10 @@ def draw(report: dict[str, Any]) -> Figure:
     grid = figure.subplots(2, 3).flat
     rate = rates(report)
     for ax, panel in zip(grid, PANELS.values(), strict=False):
-        draw_panel(ax, panel, report["panels"].get(panel.name, {}), rate)
+        if points := report["panels"].get(panel.name):
+            draw_panel(ax, panel, points, rate)
+        else:
+            ax.set_axis_off()
     last = figure.axes[-1]
     last.set_axis_off()
     handles = [Line2D([], [], **{"linewidth": 1.6, "markersize": 6} | LOOKS[name]) for name in (OURS, *(n for n in LOOKS if n != OURS))]
