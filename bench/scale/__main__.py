@@ -31,7 +31,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--panel", nargs="+", default=list(PANELS), choices=list(PANELS), metavar="NAME", help=" ".join(PANELS))
     parser.add_argument("--points", nargs="+", type=int, metavar="X", help="only these of the panels' points (default: all)")
     parser.add_argument("--again", action="store_true", help="measure points that the file has already")
-    found = options.parse(parser, argv, repeat=3, shorter=2, out=OUT)
+    found = options.parse(parser, argv, repeat=3, shorter=4, out=OUT)
     found.points = {name: [x for x in PANELS[name].points if x in (found.points or PANELS[name].points)] for name in found.panel}
     for name, points in found.points.items():
         if not points:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The five panels in one figure. Each point is the fastest run, with a bar to the slowest; what was not timed is named in its panel."""
+"""The five panels in one figure. Each point is the fastest run, with a bar to the median; what was not timed is named in its panel."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 from chainrule.plots.axes import BLUE, GREEN, ORANGE, RED
@@ -51,10 +52,10 @@ def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, f
                 if result is None or result["status"] != "ok":
                     missing.setdefault(f"{look['label']} {result['status'] if result else 'not run'}", []).append(f"{x:,}")
                     continue
-                drawn.append((x, *(1e-6 * steps_drawn(row) * f(result["samples_us"]) for f in (min, max))))
-            xs, best, worst = zip(*drawn, strict=True) if drawn else ((), (), ())
+                drawn.append((x, *(1e-6 * steps_drawn(row) * f(result["samples_us"]) for f in (min, median))))
+            xs, best, middle = zip(*drawn, strict=True) if drawn else ((), (), ())
             ax.plot(xs, best, **{"linewidth": 1.6, "markersize": 5, "zorder": 3, "markeredgecolor": "white", "markeredgewidth": 0.6} | look)
-            ax.vlines(xs, best, worst, color=look["color"], linewidth=1, alpha=0.6, zorder=2)
+            ax.vlines(xs, best, middle, color=look["color"], linewidth=1, alpha=0.6, zorder=2)
     ax.set(xscale="log", yscale="log", xlabel=panel.axis)
     ax.set_title(panel.name.capitalize(), loc="left", weight="bold", fontsize=12, pad=22)
     ax.text(0, 1.03, panel.title, transform=ax.transAxes, fontsize=9.5, color=FAINT)
@@ -107,7 +108,7 @@ def draw(report: dict[str, Any]) -> Figure:
         0.02,
         f"Both axes are logarithmic; lower is faster.\nfloat32, ReLU, softmax with cross-entropy,\nSGD with momentum 0.9; {threads} threads each,\n"
         "save in the last panel. Each result is compared\nwith a float64 reference before it is timed.\n"
-        f"A point is the fastest of {report['settings']['repeat']} runs in turn with\nthe others; its bar reaches to the slowest.",
+        f"A point is the fastest of {report['settings']['repeat']} runs in turn with\nthe others; its bar reaches to the median.",
         transform=last.transAxes,
         fontsize=10,
         color=FAINT,
