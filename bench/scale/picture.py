@@ -59,7 +59,8 @@ def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, f
     ax.set(xscale="log", yscale="log", xlabel=panel.axis)
     ax.set_title(panel.name.capitalize(), loc="left", weight="bold", fontsize=12, pad=22)
     ax.text(0, 1.03, panel.title, transform=ax.transAxes, fontsize=9.5, color=FAINT)
-    labelled = panel.points[:: 2 if len(panel.points) > 7 else 1]
+    every = next((n for n in (2, 3) if (len(panel.points) - 1) % n == 0), 1)
+    labelled = panel.points[::every]
     ax.set_xticks(labelled, [f"{x:,}" for x in labelled])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(EngFormatter("s"))
@@ -90,7 +91,7 @@ def caption(report: dict[str, Any], rate: dict[int, float]) -> str:
 def draw(report: dict[str, Any]) -> Figure:
     """The figure of what the report has so far."""
     figure = Figure(figsize=(13.5, 9), dpi=110, layout="constrained")
-    figure.get_layout_engine().set(rect=(0.005, 0.06, 0.99, 0.86), wspace=0.06, hspace=0.08)  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(rect=(0.005, 0.055, 0.99, 0.885), wspace=0.06, hspace=0.08)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(2, 3).flat
     rate = rates(report)
     for ax, panel in zip(grid, PANELS.values(), strict=False):
@@ -101,11 +102,13 @@ def draw(report: dict[str, Any]) -> Figure:
     last = figure.axes[-1]
     last.set_axis_off()
     handles = [Line2D([], [], **{"linewidth": 1.6, "markersize": 6} | LOOKS[name]) for name in (OURS, *(n for n in LOOKS if n != OURS))]
-    last.legend(handles=[*handles, Line2D([], [], **LIMIT)], loc="upper left", frameon=False, fontsize=11, labelspacing=0.8)
+    last.legend(
+        handles=[*handles, Line2D([], [], **LIMIT)], loc="upper left", bbox_to_anchor=(-0.03, 1.06), frameon=False, fontsize=11, labelspacing=0.75
+    )
     threads = report["settings"]["threads"]
     last.text(
-        0.03,
-        0.02,
+        0,
+        0,
         f"Both axes are logarithmic; lower is faster.\nfloat32, ReLU, softmax with cross-entropy,\nSGD with momentum 0.9; {threads} threads each,\n"
         "save in the last panel. Each result is compared\nwith a float64 reference before it is timed.\n"
         f"A point is the fastest of {report['settings']['repeat']} runs in turn with\nthe others; its bar reaches to the median.",
@@ -114,6 +117,6 @@ def draw(report: dict[str, Any]) -> Figure:
         color=FAINT,
         linespacing=1.45,
     )
-    figure.text(0.012, 0.955, "How the time of training grows", fontsize=17, weight="bold", color=INK)
+    figure.text(0.012, 0.96, "How the time of training grows", fontsize=17, weight="bold", color=INK)
     figure.text(0.012, 0.012, caption(report, rate), fontsize=8.5, color=FAINT, linespacing=1.5)
     return figure
