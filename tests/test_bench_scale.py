@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.peers.rows import Row  # noqa: E402
+from bench.peers.runner import PEERS  # noqa: E402
 from bench.scale.panels import PANELS  # noqa: E402
-from bench.scale.picture import draw  # noqa: E402
+from bench.scale.picture import LIMIT, LOOKS, draw  # noqa: E402
 
 command = importlib.import_module("bench.scale.__main__")
 OPTIONS = ["--peers", "chainrule", "--threads", "1", "--repeat", "2", "--shorter", "1000"]
@@ -109,3 +110,34 @@ def test_every_point_has_rows_that_can_be_run(panel: Any) -> None:
             len(panel.rows(x)[0].sizes) - 2,
             panel.threads(x, 0),
         )
+
+
+@pytest.mark.skipif(not command.OUT.parent.is_dir(), reason="the source archive has no results")
+def test_the_published_picture_holds_every_point() -> None:
+    """Of every panel and competitor; its times are those of the file, and the picture beside it is there."""
+    report = json.loads(command.OUT.read_text(encoding="utf-8"))
+    assert {"cpu", "features"} <= set(report["machine"])
+    assert "compiler" in report["versions"]["chainrule"]
+    assert command.OUT.with_suffix(".png").is_file()
+    figure = draw(report)
+    assert set(LOOKS) == set(PEERS) == set(report["versions"])
+    for ax, panel in zip(figure.axes, PANELS.values(), strict=False):
+        points = report["panels"][panel.name]
+        assert [int(x) for x in points] == list(panel.points)
+        for x in panel.points:
+            point = points[str(x)]
+            assert point["commit"]
+            assert not point["modified"]
+            assert tuple(point["rows"]) == panel.names(x)
+            for line in point["rows"].values():
+                for result in line["results"].values():
+                    assert result["status"] == "ok", (panel.name, x, result)
+                    assert len(result["samples_us"]) == report["settings"]["repeat"]
+        curves = [line for line in ax.get_lines() if line.get_label() != LIMIT["label"]]
+        assert len(curves) == len(PEERS) * len(panel.names(panel.points[0]))
+        assert all(list(curve.get_xdata()) == list(panel.points) for curve in curves)
+        ours = next(curve for curve in curves if curve.get_label() == LOOKS["chainrule"]["label"])
+        row = panel.rows(panel.points[-1])[0]
+        steps = row.rows // row.batch if row.rows else 1
+        best = points[str(panel.points[-1])]["rows"][row.name]["results"]["chainrule"]["best_us"]
+        assert ours.get_ydata()[-1] == pytest.approx(1e-6 * best * steps)

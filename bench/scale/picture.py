@@ -42,9 +42,11 @@ def rates(report: dict[str, Any]) -> dict[int, float]:
 
 def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, float]) -> None:
     missing: dict[str, list[str]] = {}
-    for i in range(len(panel.names(panel.points[0]))):
+    many = len(panel.names(panel.points[0]))
+    for i in range(many):
         found = [(int(x), point["threads"], Row.parse(list(point["rows"])[i]), list(point["rows"].values())[i]) for x, point in points.items()]
         ax.plot([x for x, *_ in found], [steps_drawn(row) * row.flop / rate[threads] for _, threads, row, _ in found], **LIMIT)
+        highest = 0.0
         for name, look in LOOKS.items():
             drawn: list[tuple[int, float, float]] = []
             for x, _, row, line in found:
@@ -56,6 +58,11 @@ def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, f
             xs, best, middle = zip(*drawn, strict=True) if drawn else ((), (), ())
             ax.plot(xs, best, **{"linewidth": 1.6, "markersize": 5, "zorder": 3, "markeredgecolor": "white", "markeredgewidth": 0.6} | look)
             ax.vlines(xs, best, middle, color=look["color"], linewidth=1, alpha=0.6, zorder=2)
+            highest = max((highest, *best[:1]))
+        if many > 1 and highest > 0:  # which of the panel's networks these lines are
+            row = found[0][2]
+            name = f"{'-'.join(map(str, row.sizes))}, batch {row.batch}"
+            ax.annotate(name, (found[0][0], highest), (2, 9), textcoords="offset points", fontsize=9, color=INK)
     ax.set(xscale="log", yscale="log", xlabel=panel.axis)
     ax.set_title(panel.name.capitalize(), loc="left", weight="bold", fontsize=12, pad=22)
     ax.text(0, 1.03, panel.title, transform=ax.transAxes, fontsize=9.5, color=FAINT)
@@ -65,6 +72,7 @@ def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, f
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(EngFormatter("s"))
     ax.yaxis.set_minor_locator(NullLocator())
+    ax.margins(y=0.08)
     ax.grid(color="#e6e6e6", linewidth=0.8)
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
