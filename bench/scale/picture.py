@@ -72,7 +72,7 @@ def draw_panel(ax: Axes, panel: Panel, points: dict[str, Any], rate: dict[int, f
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(EngFormatter("s"))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.margins(y=0.08)
+    ax.margins(y=0.08 if many == 1 else 0.15)
     ax.grid(color="#e6e6e6", linewidth=0.8)
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
