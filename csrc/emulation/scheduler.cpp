@@ -17,7 +17,7 @@ namespace emulation {
 
 Thread* current;
 const void* running;
-unsigned launch_serial, block_serial;
+unsigned block_serial;
 const char *arguments_begin, *arguments_end;
 Hooks* hooks;
 
@@ -71,9 +71,14 @@ void make_current(Thread& t) {
   current = &t;
   threadIdx = t.index;
 }
+std::string line_of(const Thread& t) {
+  const char* slash = t.file ? std::strrchr(t.file, '/') : nullptr;
+  return std::string(slash ? slash + 1 : t.file ? t.file : "?") + ":" + std::to_string(t.line);
+}
 std::string where(const Thread& t) {
   char text[200];
-  std::snprintf(text, sizeof text, "thread (%u,%u,%u) at %s:%d", t.index.x, t.index.y, t.index.z, t.file ? t.file : "?", t.line);
+  std::snprintf(text, sizeof text, "block (%u,%u,%u) thread (%u,%u,%u) at %s", blockIdx.x, blockIdx.y, blockIdx.z, t.index.x, t.index.y, t.index.z,
+                line_of(t).c_str());
   return text;
 }
 
@@ -145,7 +150,7 @@ void report_deadlock() {
   for (const Thread& t : threads) {
     char text[300] = "have exited";
     if (t.state != Thread::Done)
-      std::snprintf(text, sizeof text, "wait in %s at %s:%d", t.state == Thread::AtBlock ? "__syncthreads" : "a warp operation", t.file, t.line);
+      std::snprintf(text, sizeof text, "wait in %s at %s", t.state == Thread::AtBlock ? "__syncthreads" : "a warp operation", line_of(t).c_str());
     auto& [count, first] = groups[text];
     if (!count++) first = std::to_string(t.index.x) + "," + std::to_string(t.index.y) + "," + std::to_string(t.index.z);
   }
@@ -267,7 +272,6 @@ bool run_grid(const Grid& g) {
   dynamic = g.dynamic_bytes ? static_cast<char*>(std::aligned_alloc(4096, (g.dynamic_bytes / 4096 + 17) * 4096))
                             : nullptr;  // an overrun is to be seen, not to hurt
 #endif
-  ++launch_serial;
   const std::size_t n = static_cast<std::size_t>(g.grid.x) * g.grid.y * g.grid.z;
   std::vector<unsigned> blocks(n);
   for (std::size_t i = 0; i < n; ++i) blocks[i] = static_cast<unsigned>(order() == Order::Reverse ? n - 1 - i : i);
