@@ -134,14 +134,10 @@ void check(const Region& r, const char* p, std::size_t n, bool write, bool atomi
            static_cast<const void*>(p), name(r.space), where.c_str(), blockIdx.x, blockIdx.y, blockIdx.z, t.x, t.y, t.z, source_of(pc).c_str());
   };
   if (r.offset + n > r.limit) return once("OUT OF BOUNDS");
-  for (std::size_t i = 0; i < n; ++i)
-    if (!(r.state[r.offset + i] & Allocated)) return once("OUT OF BOUNDS");
-  if (!write || atomic)
-    for (std::size_t i = 0; i < n; ++i)
-      if (!(r.state[r.offset + i] & Written)) {
-        once("UNINITIALISED");
-        break;
-      }
+  std::uint8_t state = Allocated | Written;
+  for (std::size_t i = 0; i < n; ++i) state &= r.state[r.offset + i];
+  if (!(state & Allocated)) return once("OUT OF BOUNDS");
+  if ((!write || atomic) && !(state & Written)) once("UNINITIALISED");
   if (n <= 16 && (n & (n - 1)) == 0 && reinterpret_cast<std::uintptr_t>(p) % n) {
     once("MISALIGNED");
     if (n == 16) std::_Exit(139);  // the load itself would end the process, without a word

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Device memory: one range of addresses, which only kernels and copies can touch; behind each allocation lies a gap, and all of it is NaN at first.
-// Under AddressSanitizer an allocation is the heap's, poisoned while host code runs.
+// Under AddressSanitizer an allocation is the heap's, its begin poisoned while host code runs.
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -71,7 +71,10 @@ void prepare_arena() {
 
 void make_accessible([[maybe_unused]] bool on) {
 #if defined(__SANITIZE_ADDRESS__)
-  for (const auto& [p, a] : live) on ? __asan_unpoison_memory_region(p, a.bytes) : __asan_poison_memory_region(p, a.bytes);
+  for (const auto& [p, a] : live) {
+    const std::size_t n = std::min<std::size_t>(a.bytes, 4096);  // its begin: all of it, at every launch, took a third of the tests' time
+    on ? __asan_unpoison_memory_region(p, n) : __asan_poison_memory_region(p, n);
+  }
 #else
   if (!arena) return;
   if (key >= 0)
