@@ -51,7 +51,6 @@ CR_KERNEL sparse_backward_kernel(T* dw, const T* dz, Index ldz, SparseArgs<T> x,
         if (leads) dwu[column] += delta * sum;
       }
     }
-    __syncwarp();
   }
 }
 
