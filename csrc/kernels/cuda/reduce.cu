@@ -54,6 +54,7 @@ struct SumSlots {
   __device__ void operator()(Width<N>, Index e) const {
     Pack<T, N> sum{};
     if (count > 0) sum = load<N>(slots + e);
+    CR_UNROLL(2)
     for (Index c = 1; c < count; ++c) {
       const Pack<T, N> x = load<N>(slots + c * stride + e);
       CR_UNROLL(4)
