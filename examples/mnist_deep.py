@@ -3,10 +3,11 @@
 
     python examples/mnist_deep.py FOLDER [--plot mnist_deep.png]        (FOLDER as in mnist.py)
 
-All 60,000 rows are trained on; the test set is watched after every epoch for the curve and chooses nothing. The size of the
-network and the error to compare with, 0.93 %, are a textbook's. Dense ReLU networks of three layers with dropout reach
-1.25 %, with a bound on the norm of each row of W 1.06 %: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov,
-"Dropout", JMLR 15 (2014), table 2.
+The weights of the last half of the epochs are averaged (B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic
+approximation by averaging", SIAM J. Control Optim. 30 (1992)). All 60,000 rows are trained on; the test set is watched after
+every epoch for the curve and chooses nothing. The size of the network and the error to compare with, 0.93 %, are a textbook's.
+Dense ReLU networks of three layers with dropout reach 1.25 %, with a bound on the norm of each row of W 1.06 %: Srivastava,
+Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout", JMLR 15 (2014), table 2.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import chainrule as cr
+import numpy as np
+import numpy.typing as npt
 from chainrule import schedules
 from mnist import arguments_with_folder, load
 
@@ -25,14 +28,30 @@ TEXTBOOK = 0.93  # percent
 
 
 def network(seed: int) -> cr.Network:
-    """784-1024-1024-2048-10, dropout 0.2 before the first layer and 0.4 after each hidden one."""
+    """784-1024-1024-2048-10, dropout 0.2 before the first layer and 0.5 after each hidden one."""
     layers: list[cr.Layer] = [cr.Input(784), cr.Dropout(0.2)]
     for units in (1024, 1024, 2048):
-        layers += [cr.Dense(units, "relu"), cr.Dropout(0.4)]
+        layers += [cr.Dense(units, "relu"), cr.Dropout(0.5)]
     return cr.Network([*layers, cr.Dense(10, "softmax")], seed=seed)
 
 
-def draw(history: cr.History, path: Path) -> None:
+class Average(cr.Callback):
+    """The mean of the weights after each epoch from `first` on."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.count = first, 0
+        self.w: npt.NDArray[np.float64] = np.zeros(0)
+
+    def on_epoch_end(self, net: cr.Network, epoch: int, record: Mapping[str, float]) -> None:
+        """Add W: mean <- mean + (W - mean) / count."""
+        if epoch >= self.first:
+            self.count += 1
+            if self.count == 1:
+                self.w = np.zeros(net.flat_parameters.size)
+            self.w += (net.flat_parameters - self.w) / self.count
+
+
+def draw(history: cr.History, first: int, averaged: float, path: Path) -> None:
     """Test error and both losses by epoch."""
     import matplotlib
 
@@ -43,6 +62,7 @@ def draw(history: cr.History, path: Path) -> None:
     epochs = range(1, len(history["loss"]) + 1)
     error = [100 * (1 - accuracy) for accuracy in history["validation_accuracy"]]
     top.plot(epochs, error, color="C0", label=f"test error, at the end {error[-1]:.2f} %")
+    top.hlines(averaged, first + 1, len(error), color="C3", label=f"of the averaged weights: {averaged:.2f} %")
     top.axhline(TEXTBOOK, color="0.4", linestyle="--", label=f"the textbook's {TEXTBOOK} %")
     top.set(ylabel="error in %", yscale="log", title="784-1024-1024-2048-10 with dropout, L1 and L2 on MNIST")
     ticks = [t for t in (0.8, 1, 1.5, 2, 3, 4, 6, 8) if t <= 1.2 * max(error)]
@@ -60,33 +80,38 @@ def draw(history: cr.History, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the network, prints its test error and draws the curve."""
     parser = argparse.ArgumentParser(description="MNIST by a deep dense network with dropout.")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=0.001, help="alpha at its highest (default 0.001)")
+    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=0.0015, help="alpha at its highest (default 0.0015)")
     parser.add_argument("--l1", type=float, default=1e-7)
-    parser.add_argument("--l2", type=float, default=1e-6)
+    parser.add_argument("--l2", type=float, default=1e-5)
     parser.add_argument("--plot", type=Path, help="write the curve to this picture (needs matplotlib)")
     given, folder = arguments_with_folder(parser, arguments)
     X, y, X_test, y_test = load(folder)
 
     net = network(given.seed)
     total = given.epochs * -(-len(X) // given.batch)
+    average = Average(given.epochs // 2)
+    alpha = schedules.WarmUp(schedules.Cosine(given.rate, total=total, alpha_end=given.rate / 10), steps=total // 20)
     start = time.perf_counter()
     history = net.fit(
         X,
         y,
-        optimizer=cr.Adam(schedules.OneCycle(given.rate, total=total, warm=0.1)),
+        optimizer=cr.Adam(alpha),
         penalty=(cr.L1(given.l1), cr.L2(given.l2)),
         epochs=given.epochs,
         batch_size=given.batch,
         validation=(X_test, y_test),
+        callbacks=[average],
         progress=True,
     )
     seconds = time.perf_counter() - start
+    last = 100 * (1 - history["validation_accuracy"][-1])
+    net.flat_parameters[...] = average.w
     error = 100 * (1 - net.evaluate(X_test, y_test)["accuracy"])
-    print(f"test error {error:.2f} % (textbook {TEXTBOOK} %) after {given.epochs} epochs in {seconds / 60:.1f} minutes")
+    print(f"test error {error:.2f} % (textbook {TEXTBOOK} %; of the last W {last:.2f} %) after {given.epochs} epochs in {seconds / 60:.1f} minutes")
     if given.plot:
-        draw(history, given.plot)
+        draw(history, average.first, error, given.plot)
     return 0
 
 

@@ -145,6 +145,19 @@ def test_an_overflow_in_a_later_epoch(way: str) -> None:
     assert net.fit(x, y, epochs=2, optimizer=cr.SGD(1e-3)).stopped == "epochs"
 
 
+@pytest.mark.parametrize("way", ["chunks", "layers"])
+def test_an_overflow_of_one_rows_step(way: str) -> None:
+    """Batch 1 takes the step with the product itself: the overflow is seen, its layer named, the epoch's start put back."""
+    x, y = data(20)
+    net = network(way, "relu")
+    net.fit(x, y, epochs=1, batch_size=1, optimizer=cr.SGD(1e-3, momentum=0.9))
+    start = net.flat_parameters.copy()
+    with pytest.raises(cr.DivergenceError, match=r"\[dense_[123]\] W overflowed: it is again what it was at the start of the epoch"):
+        net.fit(1e-3 * x, y, epochs=2, batch_size=1, optimizer=cr.SGD(1e42, momentum=0.9))
+    assert np.array_equal(net.flat_parameters, start)
+    assert_usable(net, x, y)
+
+
 def test_an_overflow_in_batches_of_ones_own() -> None:
     """cr.Batches: the same copy of the epoch's start."""
     x, y = data()

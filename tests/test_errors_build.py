@@ -51,7 +51,7 @@ ARGUMENTS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: build(seed=-1), ValueError, r"\[network\] seed is -1: expected 0 <= seed < 2\^64"),
     (lambda: build(seed=2**64), ValueError, r"\[network\] seed is 18446744073709551616"),
     (lambda: build(seed=1.5), TypeError, r"\[network\] seed is 1.5: expected an integer or None"),
-    (lambda: build(device="tpu"), ValueError, r"\[network\] device is 'tpu': expected 'cpu' or 'cuda'"),
+    (lambda: build(device="tpu"), ValueError, r"\[network\] device is 'tpu': expected 'cpu', 'cuda' or 'cuda:1'"),
     (lambda: build(device=0), ValueError, r"\[network\] device is 0"),
     # layers
     (lambda: cr.Input(0), ValueError, r"\[input\] shape is 0: expected an integer >= 1"),

@@ -365,3 +365,23 @@ def test_frozen_layers_stay(rng: np.random.Generator) -> None:
     assert np.array_equal(net.W[1], frozen)
     assert not np.array_equal(net.W[0], free)
     assert not net.gradient(x, y).W[1].any()
+
+
+@pytest.mark.parametrize("inputs", [3, 7, 8, 20, 33])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [1, 5, 64, 400])
+def test_one_row_at_a_time_is_the_formula(units: int, dtype: str, inputs: int) -> None:
+    """Batch 1 with momentum (v and W written in one pass, by layers from 131,072 weights on): v <- mu v - alpha dW, W <- W + v, row after row."""
+    rng = np.random.default_rng(units + inputs)
+    X, y = rng.normal(size=(6, inputs)), rng.integers(0, 3, 6)
+    layers: list[cr.Layer] = [cr.Input(inputs), cr.Dense(units, "relu"), cr.Dense(units, "tanh", bias=False), cr.Dense(3, "softmax")]
+    net, twin = (cr.Network(layers, dtype=dtype, seed=1) for _ in range(2))
+    net.fit(X, y, epochs=2, batch_size=1, shuffle=False, optimizer=cr.SGD(0.1, momentum=0.9))
+    v = np.zeros(twin.flat_parameters.shape)
+    w = twin.flat_parameters.astype(float)
+    for i in [*range(6), *range(6)]:
+        v = 0.9 * v - 0.1 * twin.gradient(X[i : i + 1], y[i : i + 1]).flat
+        w = w + v
+        twin.flat_parameters[...] = w
+    tolerance = 1e-12 if dtype == "float64" else 1e-4
+    assert_close(net.flat_parameters.astype(float), w, tolerance, atol=tolerance)

@@ -273,3 +273,11 @@ def test_what_else_runs_changes_no_bit() -> None:
     """In a process of its own: a thread without a workspace would not raise, it would write anywhere."""
     expected, found = apart.run(fits_at_once)
     assert found == expected
+
+
+@pytest.mark.parametrize(("rows", "chunks"), [(1, 1), (64, 2), (70, 4), (150, 4), (200, 4), (1000, 16), (3000, 48)])
+def test_chunks_come_in_pairs(rows: int, chunks: int) -> None:
+    """Even in number and size, so that two threads end together: of 200 rows neither has 128."""
+    net = cr.Network([cr.Input(20), cr.Dense(50, "relu"), cr.Dense(3, "softmax")])
+    history = net.fit(np.zeros((rows, 20), np.float32), np.zeros(rows, int), epochs=1, batch_size=rows)
+    assert sum(history.chunks_by_thread) == chunks

@@ -32,6 +32,8 @@ void add_all() {
     flat("sum_abs", 1, [=, &k](T*, const T* x, const T*) { benchmark::DoNotOptimize(k.sum_abs(x, n)); });
     flat("all_finite", 1, [=, &k](T*, const T* x, const T*) { benchmark::DoNotOptimize(k.all_finite(x, n)); });
     flat("add_penalty", 3, [=, &k](T* y, const T* x, const T*) { k.add_penalty(y, x, n, 1e-30, 1e-30); });
+    flat("outer_step", 2,
+         [=, &k](T* y, const T* x, const T* x2) { benchmark::DoNotOptimize(k.outer_step(rows / 2, columns, T(1e-3), x, x2, T(0.9), y, y + n / 2)); });
     flat("sum_slots", 1.125, [=, &k](T* y, const T* x, const T*) { k.sum_slots(y, x, 8, n / 8, n / 8); });
   }
 }

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import importlib
 import sys
 from typing import Any
 
 from . import options
 from .machine import measure_peak
-from .report import markdown, ratio, row_lines
+from .report import entry, markdown, row_lines
 from .rows import MOMENTUM, NAMES, Row
 from .runner import Settings, modules, run_row
 
@@ -53,12 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{report['machine']['cpu']}, {asked.threads} threads; sgemm 4096^3: {peak:.0f} GFLOP/s\n", flush=True)
     for row in asked.rows:
         results = run_row(row, modules(row, asked.peers), settings)
-        for name, result in results.items():
-            report["versions"].setdefault(name, result.pop("versions", None))
-            if result["status"] == "ok":
-                result |= {"ratio_best": ratio(results, name), "ratio_median": ratio(results, name, "median_us")}
-        unit = importlib.import_module(f"{__package__}.{row.task}.task").UNIT
-        line = {"flop": row.flop, "steps": settings.steps(row), "unit": unit, "alpha": row.alpha, "results": results}
+        line = entry(row, settings.steps(row), results, report["versions"])
         report["rows"][row.name] = line
         print("\n".join([*row_lines(row.name, line, peak), ""]), flush=True)
     # once more: had the machine slowed down meanwhile, the shares would be wrong

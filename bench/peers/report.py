@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The table on the screen."""
+"""A row in the report, and the table on the screen."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
+
+from .rows import Row
 
 OURS = "chainrule"
 
@@ -12,6 +15,16 @@ def ratio(results: dict[str, dict[str, Any]], name: str, key: str = "best_us") -
     """How many times our time a competitor needs; None where one of the two has no time."""
     theirs, ours = results[name].get(key), results.get(OURS, {}).get(key)
     return theirs / ours if theirs and ours else None
+
+
+def entry(row: Row, steps: int, results: dict[str, dict[str, Any]], versions: dict[str, Any]) -> dict[str, Any]:
+    """A row's part of the report. The versions are taken out of the results into `versions`, where each competitor's stand once."""
+    for name, result in results.items():
+        versions.setdefault(name, result.pop("versions", None))
+        if result["status"] == "ok":
+            result |= {"ratio_best": ratio(results, name), "ratio_median": ratio(results, name, "median_us")}
+    unit = importlib.import_module(f"{__package__}.{row.task}.task").UNIT
+    return {"flop": row.flop, "steps": steps, "unit": unit, "alpha": row.alpha, "results": results}
 
 
 def number(x: float) -> str:

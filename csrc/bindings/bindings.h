@@ -12,5 +12,6 @@ void bind_random(py::module_& m);
 void bind_functional(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_network(py::module_& m);
+void bind_devices(py::module_& m);
 
 }  // namespace chainrule::bindings

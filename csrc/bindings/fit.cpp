@@ -30,8 +30,11 @@ class Fit {
     writing_.emplace(net.gate, "fit");  // let go also where what follows throws
     net.stop = false;
     handle_->tape.reset();
-    net.clear_gradients();  // what a backward has left, or another loss has written
-    trainer_ = std::make_unique<Trainer<T>>(net, spec);
+    clear_gradients(*handle_);  // what a backward has left, or another loss has written
+    if (handle_->card)
+      device_trainer_ = std::make_unique<DeviceTrainer<T>>(*handle_->card, spec);
+    else
+      trainer_ = std::make_unique<Trainer<T>>(net, spec);
   }
   ~Fit() { close(); }
   Fit(const Fit&) = delete;
@@ -39,7 +42,8 @@ class Fit {
 
   void close() {
     if (!writing_) return;
-    handle_->net->clear_gradients();
+    device_trainer_.reset();  // its copy of the data goes back now
+    clear_gradients(*handle_);
     writing_.reset();
   }
 
@@ -52,7 +56,7 @@ class Fit {
   }
   void adapt() {
     Signals signals;
-    check_running(without_gil(signals, [&] { chainrule::adapt(*handle_->net, arrays_->data, subset_ ? &*subset_ : nullptr, signals.cancel); }));
+    check_running(without_gil(signals, [&] { bindings::adapt(*handle_, arrays_->data, subset_ ? &*subset_ : nullptr, signals.cancel); }));
   }
   // `order`: this epoch's rows one by one, instead of data()'s subset. (loss, the penalties' part of it, stopped, chunks by thread)
   py::tuple epoch(const py::object& order) {
@@ -61,7 +65,10 @@ class Fit {
     const std::optional<std::vector<Index>>& rows = given ? given : subset_;
     Signals signals(&handle_->net->stop);
     EpochReport report;
-    const bool whole = without_gil(signals, [&] { report = trainer_->epoch(arrays_->data, rows ? &*rows : nullptr, signals.cancel); });
+    const std::vector<Index>* subset = rows ? &*rows : nullptr;
+    const bool whole = without_gil(signals, [&] {
+      report = trainer_ ? trainer_->epoch(arrays_->data, subset, signals.cancel) : device_trainer_->epoch(arrays_->data, subset, signals.cancel);
+    });
     if (!whole) handle_->net->stop = false;
     return py::make_tuple(report.loss, report.penalty, report.stopped || !whole, report.chunks_by_thread);
   }
@@ -70,12 +77,14 @@ class Fit {
     const auto a = arrays<T>(handle_->net->graph, inputs, targets, check, false);
     Signals signals(&handle_->net->stop);
     double loss = 0, weight = 0;
-    const bool whole = without_gil(signals, [&] { trainer_->step(a->data, signals.cancel, loss, weight); });
+    const bool whole = without_gil(signals, [&] {
+      trainer_ ? trainer_->step(a->data, signals.cancel, loss, weight) : device_trainer_->step(a->data, signals.cancel, loss, weight);
+    });
     stopped_ = handle_->net->stop.exchange(false) || !whole;
     return py::make_tuple(loss, whole ? weight : 0.0);
   }
   bool stopped() const { return stopped_; }
-  void begin_epoch() { trainer_->begin_epoch(); }
+  void begin_epoch() { trainer_ ? trainer_->begin_epoch() : device_trainer_->begin_epoch(); }
 
  private:
   static void check_running(bool whole) {
@@ -83,7 +92,8 @@ class Fit {
   }
   std::shared_ptr<Handle<T>> handle_;
   std::optional<Writing> writing_;
-  std::unique_ptr<Trainer<T>> trainer_;
+  std::unique_ptr<Trainer<T>> trainer_;  // on the CPU, or else
+  std::unique_ptr<DeviceTrainer<T>> device_trainer_;
   std::unique_ptr<Arrays<T>> arrays_;
   std::optional<std::vector<Index>> subset_;
   bool stopped_ = false;
@@ -108,9 +118,8 @@ void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, 
         const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false);
         const Writing writing(net.gate, "step");
         h.tape.reset();
-        Trainer<T> trainer(net, spec);
         const py::gil_scoped_release release;
-        trainer.apply_gradients();
+        h.card ? DeviceTrainer<T>(*h.card, spec).apply_gradients() : Trainer<T>(net, spec).apply_gradients();
       },
       py::arg("optimizer"), py::arg("penalties"));
 }

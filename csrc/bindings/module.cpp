@@ -22,5 +22,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bindings::bind_random(m);
   bindings::bind_functional(m);
   bindings::bind_optim(m);
+  bindings::bind_devices(m);
   bindings::bind_network(m);
 }

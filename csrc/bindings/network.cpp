@@ -38,7 +38,9 @@ py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
     result.append(out);
   }
   Signals signals;
-  if (a->data.rows > 0) without_gil(signals, [&] { predict(net, a->data, outputs.data(), signals.cancel); });
+  if (a->data.rows > 0)
+    without_gil(signals,
+                [&] { h.card ? predict(*h.card, a->data, outputs.data(), signals.cancel) : predict(net, a->data, outputs.data(), signals.cancel); });
   return result;
 }
 
@@ -53,7 +55,10 @@ py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& 
   const std::optional<std::vector<Index>> rows = subset_rows(subset, a->data.rows);
   Signals signals;
   Evaluation e;
-  without_gil(signals, [&] { e = evaluate(net, choices, a->data, rows ? &*rows : nullptr, signals.cancel); });
+  const std::vector<Index>* subset_of = rows ? &*rows : nullptr;
+  without_gil(signals, [&] {
+    e = h.card ? evaluate(*h.card, choices, a->data, subset_of, signals.cancel) : evaluate(net, choices, a->data, subset_of, signals.cancel);
+  });
   return py::make_tuple(e.loss, e.accuracy);
 }
 
@@ -90,8 +95,15 @@ py::dict training_state(Handle<T>& h) {
                             py::arg("lam") = o.lam, py::arg("clip_norm") = o.clip_norm);
   d["step"] = s.step;
   d["epoch"] = s.epoch;
-  if (s.v.size()) d["v"] = py::array_t<T>(s.v.size(), s.v.data());
-  if (s.m.size()) d["m"] = py::array_t<T>(s.m.size(), s.m.data());
+  const auto copy = [&](const char* key, const Block<T>& block, const DeviceBlock<T>* on_card) {
+    const Index n = on_card ? on_card->size() : block.size();
+    if (!n) return;
+    py::array_t<T> a(n);
+    h.fetch(on_card ? on_card->data() : block.data(), n, a.mutable_data());
+    d[key] = a;
+  };
+  copy("v", s.v, h.card ? &h.card->v : nullptr);
+  copy("m", s.m, h.card ? &h.card->m : nullptr);
   return d;
 }
 
@@ -99,19 +111,26 @@ template <class T>
 void set_training_state(Handle<T>& h, const py::dict& d) {
   Network<T>& net = *h.net;
   const Writing writing(net.gate, "load");
-  net.reset_training();
+  const typename Handle<T>::Turn turn(h, "load");
+  h.card ? h.card->reset_training() : net.reset_training();
   if (!d.contains("optimizer")) return;
   const OptimizerSpec o = optimizer_spec(d["optimizer"].cast<py::dict>());
-  net.prepare_training(o);
-  const auto fill = [&](const char* key, Block<T>& block) {
-    if (!block.size()) return;
+  h.card ? h.card->prepare_training(o) : net.prepare_training(o);
+  const auto fill = [&](const char* key, Block<T>& block, DeviceBlock<T>* on_card) {
+    const Index n = on_card ? on_card->size() : block.size();
+    if (!n) return;
     CR_CHECK(d.contains(key), "the training state has no '", key, "'");
     const auto a = d[key].cast<py::array_t<T, py::array::c_style | py::array::forcecast>>();
-    CR_CHECK(a.ndim() == 1 && a.size() == block.size(), "the training state's '", key, "' has ", a.size(), " elements: expected ", block.size());
-    std::copy(a.data(), a.data() + a.size(), block.data());
+    CR_CHECK(a.ndim() == 1 && a.size() == n, "the training state's '", key, "' has ", a.size(), " elements: expected ", n);
+    if (!on_card) {
+      std::copy(a.data(), a.data() + n, block.data());
+      return;
+    }
+    on_card->write(a.data(), 0, n);
+    h.card->device.synchronize();
   };
-  fill("v", net.training.v);
-  fill("m", net.training.m);
+  fill("v", net.training.v, h.card ? &h.card->v : nullptr);
+  fill("m", net.training.m, h.card ? &h.card->m : nullptr);
   net.training.step = d["step"].cast<Index>();
   net.training.epoch = d["epoch"].cast<Index>();
 }
@@ -119,8 +138,8 @@ void set_training_state(Handle<T>& h, const py::dict& d) {
 template <class T>
 void bind(py::module_& m, const char* name) {
   py::class_<Handle<T>, std::shared_ptr<Handle<T>>> c(m, name);
-  c.def(py::init([](const py::dict& spec, std::uint64_t seed) { return std::make_shared<Handle<T>>(graph_spec(spec), seed); }), py::arg("spec"),
-        py::arg("seed"));
+  c.def(py::init([](const py::dict& spec, std::uint64_t seed, int device) { return std::make_shared<Handle<T>>(graph_spec(spec), seed, device); }),
+        py::arg("spec"), py::arg("seed"), py::arg("device") = -1);
   const auto view = [](const py::object& self, T* data, Index n) { return py::array_t<T>(n, data, self); };
   c.def_property_readonly("parameters", [view](const py::object& self) {
     auto& b = self.cast<Handle<T>&>().net->parameters;
@@ -169,7 +188,7 @@ void bind(py::module_& m, const char* name) {
         const Writing writing(h.net->gate, "adapt");
         h.tape.reset();
         Signals signals;
-        without_gil(signals, [&] { adapt(*h.net, a->data, rows ? &*rows : nullptr, signals.cancel); });
+        without_gil(signals, [&] { adapt(h, a->data, rows ? &*rows : nullptr, signals.cancel); });
       },
       py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"));
   c.def(
@@ -182,23 +201,28 @@ void bind(py::module_& m, const char* name) {
   c.def("stop", [](Handle<T>& h) { h.net->stop = true; });
   c.def("clear_gradients", [](Handle<T>& h) {
     const Writing writing(h.net->gate, "clear_gradients");
-    h.net->clear_gradients();
+    clear_gradients(h);
   });
   c.def("reset_training", [](Handle<T>& h) {
     h.net->gate.accept_interrupted();
     const Writing writing(h.net->gate, "reset_training");
-    h.net->reset_training();
+    const typename Handle<T>::Turn turn(h, "reset_training");
+    h.card ? h.card->reset_training() : h.net->reset_training();
   });
   c.def("training_state", &training_state<T>);
   c.def("set_training_state", &set_training_state<T>, py::arg("state"));
   // For whoever reads (save, copies) or writes (load) the blocks from Python: raises where that is not allowed now.
   c.def("read_lock", [](Handle<T>& h, const std::string& what) { h.net->gate.enter_reader(what.c_str()); }, py::arg("what"));
   c.def("read_unlock", [](Handle<T>& h) { h.net->gate.leave_reader(); });
-  c.def("write_lock", [](Handle<T>& h) {
-    h.net->gate.enter_writer("load");
-    h.tape.reset();
-  });
+  c.def(
+      "write_lock",
+      [](Handle<T>& h, const std::string& what) {
+        h.net->gate.enter_writer(what.c_str());
+        h.tape.reset();
+      },
+      py::arg("what") = "load");
   c.def("write_unlock", [](Handle<T>& h) { h.net->gate.leave_writer(); });
+  bind_device<T>(c);
   bind_fit<T>(m, c, name);
   bind_tape<T>(m, c, name);
 }

@@ -4,13 +4,20 @@
 #include <pybind11/stl.h>
 
 #include "bindings/convert.h"
+#include "train/device_trainer.h"
 
 namespace chainrule::bindings {
 
 template <class T>
 struct Handle {
-  Handle(const GraphSpec& spec, std::uint64_t seed) : net(std::make_unique<Network<T>>(spec, seed)) {
+  // device: -1 is the CPU, else the card's number
+  Handle(const GraphSpec& spec, std::uint64_t seed, int device) : net(std::make_unique<Network<T>>(spec, seed)) {
     const Graph& g = net->graph;
+    if (device >= 0) {
+      if (!device_library()) throw StateError("[network] no library for CUDA devices was loaded");
+      card = std::make_unique<DeviceNetwork<T>>(*net, *device_library(), device);
+      return;  // the direct way reads the parameters
+    }
     if (g.inputs.size() != 1 || g.outputs.size() != 1 || g.n_state != 0) return;
     const Shape& in = g.ops[static_cast<std::size_t>(g.inputs[0])].shape;
     const Shape& out = g.ops[static_cast<std::size_t>(g.outputs[0])].shape;
@@ -18,7 +25,8 @@ struct Handle {
     if (direct) direct_in = in.dims[0], direct_out = out.dims[0];
   }
   std::unique_ptr<Network<T>> net;
-  bool direct = false;  // (n, direct_in) -> (n, direct_out), nothing to learn first
+  std::unique_ptr<DeviceNetwork<T>> card;  // null on the CPU; then all computations of `net` are its
+  bool direct = false;                     // (n, direct_in) -> (n, direct_out), nothing to learn first
   Index direct_in = 0, direct_out = 0;
 
   // What forward keeps for backward. Whoever writes W or a layer's state drops it: old z and a with a new W would be no gradient of anything.
@@ -28,7 +36,34 @@ struct Handle {
     std::uint32_t step = 0;
   };
   std::unique_ptr<Tape> tape;
-  Workspace<T> tape_space;  // its z and a
+  Workspace<T> tape_space;           // its z and a
+  DeviceSpace<T> device_tape_space;  // on a card
+
+  Workspace<T>& tape_workspace() { return card ? device_tape_space.pointers : tape_space; }
+
+  // n numbers of a workspace, copied to memory of the host
+  void fetch(const T* from, Index n, T* to) const {
+    if (!card) {
+      std::copy(from, from + n, to);
+      return;
+    }
+    const Turn turn(*this, "copy");
+    card->device.library.to_host(card->device.context(), to, from, static_cast<std::size_t>(n) * sizeof(T));
+    card->device.synchronize();
+  }
+
+  // Keeps the card, if there is one, until it ends. Waits for it without the GIL: who has the card may want the GIL, for a loss of the user's own.
+  class Turn {
+   public:
+    Turn(const Handle& h, const char* what) {
+      if (!h.card) return;
+      const py::gil_scoped_release released;
+      use_.emplace(h.card->device, what);
+    }
+
+   private:
+    std::optional<OnDevice> use_;
+  };
 };
 
 // predict(x) of one C-contiguous array of the network's own dtype, None for anything else; direct.cpp says why it is apart, and what `finite` takes
@@ -37,6 +72,21 @@ py::object direct_predict(const py::object& network, bool finite);
 
 std::optional<std::vector<Index>> subset_rows(const py::object& subset, Index rows);
 
+template <class T>
+void clear_gradients(Handle<T>& h) {
+  if (!h.card) return h.net->clear_gradients();
+  const typename Handle<T>::Turn turn(h, "clear_gradients");
+  h.card->clear_gradients();
+  h.card->device.synchronize();
+}
+template <class T>
+void adapt(Handle<T>& h, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+  h.card ? adapt(*h.card, data, subset, cancel) : adapt(*h.net, data, subset, cancel);
+}
+
+// The blocks of a network on a card as Python reads and writes them
+template <class T>
+void bind_device(py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c);
 template <class T>
 void bind_fit(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, const std::string& name);
 template <class T>

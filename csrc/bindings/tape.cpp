@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "bindings/network.h"
+#include "network/device_executor.h"
 
 namespace chainrule::bindings {
 
@@ -23,6 +24,32 @@ Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signal
   job.step = step;
   job.cancel = &signals.cancel;
   return job;
+}
+
+// As job_for, for a network on a card; `feed` is a DeviceFeed.
+template <class T>
+Job<T> device_job(Handle<T>& h, const Feed<T>& feed, const Data<T>& data, Signals& signals, std::uint32_t step,
+                  const std::vector<LossChoice>* losses = nullptr) {
+  Job<T> job = chainrule::job_for(*h.card, feed, data.rows, data.time, signals.cancel);
+  job.losses = losses ? losses->data() : nullptr;
+  job.step = step;
+  return job;
+}
+// All of a card's workspace into one of the host: for what looks at every z and a.
+template <class T>
+void bring(const Device& device, const Plan& plan, const Job<T>& job, const DeviceSpace<T>& from, Workspace<T>& to) {
+  to.fit(plan, job.n, job.time);
+  for (std::size_t b = 0; b < plan.buffers.size(); ++b) {
+    const std::size_t bytes = at(job.n * plan.buffers[b].shape.size(job.time)) * sizeof(T);
+    device.library.to_host(device.context(), to.buffer[b], from.pointers.buffer[b], bytes);
+  }
+  device.synchronize();
+}
+template <class T>
+py::array_t<T> fetch_array(const Handle<T>& h, const T* from, Index rows, const Shape& shape, Index time) {
+  py::array_t<T> a = new_array<T>(rows, shape, time);
+  h.fetch(from, a.size(), a.mutable_data());
+  return a;
 }
 
 void require_learned(const std::string* name) { CR_CHECK(!name, "[", *name, "] has learned no mean and scale yet: call fit, or adapt(X), first"); }
@@ -47,16 +74,41 @@ py::list forward(Handle<T>& h, const py::list& inputs, bool training) {
   const Data<T>& data = tape->arrays->data;
   Signals signals;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
-  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).forward_all(h.tape_space); });
+  const typename Handle<T>::Turn turn(h, "forward");
+  without_gil(signals, [&] {
+    if (!h.card) return Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).forward_all(h.tape_space);
+    const DeviceFeed<T> rows(*h.card, data, feed, nullptr, data.rows);
+    DeviceExecutor<T>(*h.card, plan, device_job(h, rows, data, signals, tape->step)).forward_all(h.device_tape_space);
+    h.card->device.synchronize();
+  });
   py::list outputs;
-  for (const LossPlan& l : plan.losses) {
-    const ValuePlan& v = plan.values[at(l.value)];
-    const T* a = h.tape_space.buffer[at(v.a)];
-    outputs.append(copy_array(a, data.rows, l.shape, data.time));
-  }
+  for (const LossPlan& l : plan.losses)
+    outputs.append(fetch_array<T>(h, h.tape_workspace().buffer[at(plan.values[at(l.value)].a)], data.rows, l.shape, data.time));
   tape->arrays->keep.clear();  // the inputs were copied
   h.tape = std::move(tape);
   return outputs;
+}
+
+// `da` comes from the host.
+template <class T>
+void device_backward(Handle<T>& h, const Plan& plan, const Data<T>& data, const BatchFeed<T>& feed, Signals& signals, std::uint32_t step,
+                     const std::vector<const T*>& da, bool dz, bool parameters) {
+  DeviceNetwork<T>& net = *h.card;
+  std::vector<DeviceBlock<T>> blocks;
+  std::vector<const T*> on_card;
+  for (std::size_t j = 0; j < da.size(); ++j) {
+    blocks.emplace_back(net.device, data.rows * plan.losses[j].shape.size(data.time));
+    net.staging.send(blocks[j].data(), da[j], blocks[j].size());
+    on_card.push_back(blocks[j].data());
+  }
+  const DeviceFeed<T> rows(net, data, feed, nullptr, data.rows);
+  net.evaluation.clear();
+  DeviceExecutor<T>(net, plan, device_job(h, rows, data, signals, step))
+      .backward_all(h.device_tape_space, on_card, dz, parameters ? net.gradients().data() : nullptr, net.evaluation.data());
+  Outcome outcome;
+  net.evaluation.read(&outcome, 0, 1);
+  net.device.synchronize();
+  if (outcome.fault) throw ValueError("[backward] a delta is not finite: the gradients are not complete, clear them with net.clear_gradients()");
 }
 
 template <class T>
@@ -82,20 +134,46 @@ py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
   }
   Signals signals;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
-  T* g = parameters ? net.gradients() : nullptr;
-  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(h.tape_space, pointers, dz, g); });
+  const typename Handle<T>::Turn turn(h, "backward");
+  without_gil(signals, [&] {
+    if (h.card) return device_backward(h, plan, data, feed, signals, tape->step, pointers, dz, parameters);
+    T* g = parameters ? net.gradients() : nullptr;
+    Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(h.tape_space, pointers, dz, g);
+  });
   py::list dx;
   for (int v : net.graph.inputs) {
     const ValuePlan& value = plan.values[at(v)];
     const Shape& shape = net.graph.ops[at(v)].shape;
     py::array_t<T> d = new_array<T>(data.rows, shape, data.time);
     if (value.grad >= 0)
-      std::copy(h.tape_space.buffer[at(value.grad)], h.tape_space.buffer[at(value.grad)] + d.size(), d.mutable_data());
+      h.fetch(h.tape_workspace().buffer[at(value.grad)], d.size(), d.mutable_data());
     else
       std::fill(d.mutable_data(), d.mutable_data() + d.size(), T(0));  // no output depends on it
     dx.append(d);
   }
   return dx;
+}
+
+// (loss and whether all was finite, penalty); the gradient to `out`, those of single samples to `each` (n, P) if it is not null
+template <class T>
+std::pair<Totals, double> device_gradient(DeviceNetwork<T>& net, const Plan& plan, const Job<T>& job, const std::vector<Segment>& segments,
+                                          double weight, T* out, T* each) {
+  const DeviceBlock<T> g(net.device, net.parameters.size());
+  net.evaluation.clear();
+  DeviceExecutor<T> executor(net, plan, job);
+  executor.compute(net.space, g.data(), net.evaluation.data(), nullptr);
+  net.device.template more<T>().expect_finite(net.evaluation.data(), g.data(), g.size());
+  const double penalty = add_penalty(segments, net.parameters.data(), g.data(), weight, net.device.template kernels<T>());
+  g.read(out, 0, g.size());
+  for (Index i = 0; each && i < job.n; ++i) {
+    g.clear();
+    executor.sample_gradient(net.space, i, g.data());
+    g.read(each + i * g.size(), 0, g.size());
+  }
+  Outcome outcome;
+  net.evaluation.read(&outcome, 0, 1);
+  net.device.synchronize();
+  return {{outcome.loss, outcome.fault == 0, {}}, penalty};
 }
 
 // {"loss", "gradient" (P,), "delta": [(name, array)], "penalty", "per_sample" (n, P) or None}
@@ -111,14 +189,14 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Mode mode;
   const std::vector<LossChoice> choices = loss_choices(losses);
   mode.losses = kinds(choices);
-  mode.sparse = a->data.sparse;
+  if (!h.card) mode.sparse = a->data.sparse;
   mode.gradients = true;
   mode.training = training;
   mode.keep = keep || per_sample;
   const Plan& plan = net.plan(mode);
   const Data<T>& data = a->data;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
-  const Index slots = plan.by_chunks(data.rows, data.time) ? plan.slots(data.rows, data.time) : 1, P = net.graph.n_parameters;
+  const Index slots = !h.card && plan.by_chunks(data.rows, data.time) ? plan.slots(data.rows, data.time) : 1, P = net.graph.n_parameters;
   py::array_t<T> g(P);
   std::fill(g.mutable_data(), g.mutable_data() + P, T(0));
   py::array_t<T> each(per_sample ? std::vector<py::ssize_t>{data.rows, P} : std::vector<py::ssize_t>{0, 0});
@@ -132,7 +210,15 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   const double weight = feed.sum_of_weights(0);
   double penalty = 0;
   T* out = g.mutable_data();
+  const typename Handle<T>::Turn turn(h, "gradient");
   without_gil(signals, [&] {
+    if (h.card) {
+      const DeviceFeed<T> rows(*h.card, data, feed, nullptr, data.rows);
+      Job<T> job = device_job(h, rows, data, signals, static_cast<std::uint32_t>(net.training.step), &choices);
+      std::tie(totals, penalty) = device_gradient(*h.card, plan, job, segs, weight, out, per_sample ? each_data : nullptr);
+      if (mode.keep) bring(h.card->device, plan, job, h.card->space, *spaces.list[0]);
+      return;
+    }
     Executor<T> executor(plan, job_for<T>(net, feed, data, signals, static_cast<std::uint32_t>(net.training.step), &choices));
     totals = executor.compute(spaces.list, target, P);
     if (slots > 1) kernels<T>().sum_slots(out, target, slots, P, P);
@@ -170,7 +256,14 @@ py::tuple transitions(Handle<T>& h, const py::list& inputs) {
   typename Network<T>::Spaces spaces(net, 1, plan);
   Signals signals;
   const BatchFeed<T> feed(a->data, nullptr, 0, a->data.rows);
-  without_gil(signals, [&] { Executor<T>(plan, job_for(net, feed, a->data, signals, 0)).forward_all(*spaces.list[0]); });
+  const typename Handle<T>::Turn turn(h, "transitions");
+  without_gil(signals, [&] {
+    if (!h.card) return Executor<T>(plan, job_for(net, feed, a->data, signals, 0)).forward_all(*spaces.list[0]);
+    const DeviceFeed<T> rows(*h.card, a->data, feed, nullptr, a->data.rows);
+    const Job<T> job = device_job(h, rows, a->data, signals, 0);
+    DeviceExecutor<T>(*h.card, plan, job).forward_all(h.card->space);
+    bring(h.card->device, plan, job, h.card->space, *spaces.list[0]);
+  });
   const auto copy = [&](int buffer, const Shape& shape) {
     return copy_array<T>(spaces.list[0]->buffer[at(buffer)], a->data.rows, shape, a->data.time);
   };
@@ -212,7 +305,7 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   Mode mode;
   const std::vector<LossChoice> choices = loss_choices(losses);
   mode.losses = kinds(choices);
-  mode.sparse = a->data.sparse;
+  if (!h.card) mode.sparse = a->data.sparse;
   mode.training = mode.keep = true;
   const Plan& plan = net.plan(mode);
   typename Network<T>::Spaces spaces(net, 1, plan);
@@ -220,9 +313,21 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
   const BatchFeed<T> feed(a->data, nullptr, 0, a->data.rows);
   Totals totals;
   std::uint64_t hash = 1469598103934665603u;  // FNV-1a
+  const typename Handle<T>::Turn turn(h, "loss");
   without_gil(signals, [&] {
-    totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, static_cast<std::uint32_t>(net.training.step), &choices))
-                 .compute(spaces.list, nullptr, 0);
+    const auto step = static_cast<std::uint32_t>(net.training.step);
+    if (h.card) {
+      const DeviceFeed<T> rows(*h.card, a->data, feed, nullptr, a->data.rows);
+      const Job<T> job = device_job(h, rows, a->data, signals, step, &choices);
+      h.card->evaluation.clear();
+      DeviceExecutor<T>(*h.card, plan, job).compute(h.card->space, nullptr, h.card->evaluation.data(), nullptr);
+      Outcome outcome;
+      h.card->evaluation.read(&outcome, 0, 1);
+      bring(h.card->device, plan, job, h.card->space, *spaces.list[0]);
+      totals.loss = outcome.loss;
+    } else {
+      totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, step, &choices)).compute(spaces.list, nullptr, 0);
+    }
     for (const Step& s : plan.steps) {
       const Op& op = net.graph.ops[at(s.op)];
       const bool own = op.layer->activation() > 0;

@@ -157,6 +157,9 @@ struct Kernels {
   LossKernel<T> poisson;         // L = sum_m a - y + y log(y / a), y >= 0,  da = (a - y) / a; a in log and quotient kept >= smallest normal
 
   UpdateKernel<T> sgd, rmsprop, adam;
+  // A step of one sample in one pass: v (m, n) = keep v + scale a b^T, then w (m, n) += v; a (m,), b (n,). Returns whether every w is finite.
+  // Null in a device's table: there the update is one launch for all layers.
+  bool (*outer_step)(Index m, Index n, T scale, const T* a, const T* b, T keep, T* v, T* w);
 
   // g (n,) = sum_c slots[c * stride + j], c in index order; returns nothing. g may be slot 0 itself.
   void (*sum_slots)(T* g, const T* slots, Index count, Index stride, Index n);

@@ -48,7 +48,10 @@ class Activation : public LayerOf<Activation> {
     if (index_ < 0) return c.k.softmax_forward(c.z, c.x[0], c.n * c.in[0].rows(c.time), c.in[0].columns(c.time));
     const Index count = c.n * c.in[0].size(c.time);
     // the kernel works in place on z, and x is not ours to write
-    std::memcpy(c.z, c.x[0], static_cast<std::size_t>(count) * sizeof(T));
+    if (c.spare)
+      c.k.add(c.z, c.x[0], count, Accum::Overwrite);
+    else
+      std::memcpy(c.z, c.x[0], static_cast<std::size_t>(count) * sizeof(T));
     c.k.activations[index_].forward(c.z, c.z, nullptr, 1, count, count, T(parameter_));
   }
   // forward: a = g(x), so dx (+)= da g'(x)
@@ -57,6 +60,13 @@ class Activation : public LayerOf<Activation> {
     if (!c.dx[0]) return;
     if (index_ < 0) return c.k.softmax_backward(c.dx[0], c.dz, c.a, c.n * c.in[0].rows(c.time), c.in[0].columns(c.time), c.dx_accum[0]);
     const Index count = c.n * c.in[0].size(c.time), run = 512;
+    if (c.spare) {
+      T* d = c.dx_accum[0] == Accum::Add ? c.spare : c.dx[0];
+      c.k.add(d, c.dz, count, Accum::Overwrite);
+      c.k.activations[index_].backward(d, c.x[0], c.a, 1, count, count, T(parameter_));
+      if (d == c.spare) c.k.add(c.dx[0], d, count, Accum::Add);
+      return;
+    }
     T block[run];
     for (Index i = 0; i < count; i += run) {
       const Index m = std::min(run, count - i);

@@ -30,6 +30,7 @@ class Dense : public LayerOf<Dense> {
   }
   bool reads_input() const override { return true; }
   bool splits_columns() const override { return true; }
+  bool steps() const override { return true; }
   bool takes_sparse() const override { return true; }
   double work(const Shape* in, const Shape&) const override { return static_cast<double>(in[0].columns()) * static_cast<double>(units_); }
   Index bias_offset(const Shape* in) const override { return bias_ ? units_ * in[0].columns() : -1; }
@@ -56,6 +57,14 @@ class Dense : public LayerOf<Dense> {
   void run_gradient(const Call<T>& c) const {
     const Index n_in = c.in[0].columns(), rows = c.n * c.in[0].rows(c.time), i0 = c.in_begin, end = c.column_end;
     const Index u = c.column_begin;
+    if (c.step) {
+      constexpr T one = 1;
+      const Index w = u * n_in, b = units_ * n_in + u;
+      const bool finite = c.k.outer_step(end - u, n_in, c.dw_scale, c.dz + u, c.x[0], c.dw_keep, c.dw + w, c.step + w) &
+                          (!bias_ || c.k.outer_step(1, end - u, c.dw_scale, &one, c.dz + u, c.dw_keep, c.dw + b, c.step + b));
+      if (!finite) *c.finite = false;
+      return;
+    }
     if (c.sparse.begin)
       c.k.sparse_backward(c.dw + u * n_in, c.dz + u, units_, c.sparse, n_in, end - u, c.dw_scale, c.dw_keep);
     else

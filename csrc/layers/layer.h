@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The concept of a layer: what it says of itself, and its three computations. A layer holds no state: everything it touches stands in a Call.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -58,7 +59,10 @@ struct Call {
   T dw_scale, dw_keep;
   Index in_begin, in_end;  // gradient: columns of the input, where the layer says `splits_columns`
   const T* state;
-  Key key;                 // random numbers of this step and node
+  Key key;                              // random numbers of this step and node
+  T* step = nullptr;                    // gradient, where the layer says `steps` and the batch is one row: the parameters, to which dw is then added;
+  std::atomic<bool>* finite = nullptr;  // becomes false where one of them is not finite
+  T* spare = nullptr;      // on a card, whose memory a layer may not touch itself: room for as many numbers as the largest value; null on the CPU
   SparseArgs<T> sparse{};  // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
 };
 
@@ -77,6 +81,7 @@ class Layer {
   }
 
   virtual Shape infer(const std::vector<Shape>& in) const = 0;
+  virtual void require_device(const std::vector<Shape>&) const {}  // ValueError where it does something that only the CPU does
   virtual std::vector<TensorSpec> parameters(const std::vector<Shape>&) const { return {}; }
   virtual std::vector<TensorSpec> state(const std::vector<Shape>&) const { return {}; }
 
@@ -88,6 +93,7 @@ class Layer {
   virtual bool takes_sparse() const { return false; }  // forward and gradient take an input of one axis as sparse rows
   virtual bool reads_output() const { return false; }  // backward reads a
   virtual bool splits_columns() const { return false; }
+  virtual bool steps() const { return false; }   // gradient can take the step of one row itself
   virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it
   virtual double activation_parameter() const { return 0; }
   virtual bool softmax() const { return false; }

@@ -48,6 +48,11 @@ class Merge : public LayerOf<Merge> {
     return out;
   }
   bool reads_input() const override { return product_; }
+  void require_device(const std::vector<Shape>& in) const override {
+    for (const Shape& s : in)
+      CR_CHECK(s == in[0], tag(), "inputs of shape ", shapes(in), " broadcast, which a card does not do yet: use device='cpu'");
+    CR_CHECK(!product_ || in.size() == 2, tag(), "multiplies ", in.size(), " inputs, a card only two: use device='cpu', or a product of products");
+  }
 
   template <class T>
   void run_forward(const Call<T>& c) const {
@@ -143,8 +148,12 @@ class Concatenate : public LayerOf<Concatenate> {
 
   template <class T>
   void run_forward(const Call<T>& c) const {
-    walk(c,
-         [&](Index out_at, int i, Index in_at, Index run) { std::memcpy(c.z + out_at, c.x[i] + in_at, static_cast<std::size_t>(run) * sizeof(T)); });
+    walk(c, [&](Index out_at, int i, Index in_at, Index run) {
+      if (c.spare)
+        c.k.add(c.z + out_at, c.x[i] + in_at, run, Accum::Overwrite);
+      else
+        std::memcpy(c.z + out_at, c.x[i] + in_at, static_cast<std::size_t>(run) * sizeof(T));
+    });
   }
   // forward: z = [x_0, x_1, ...], so dx_i (+)= its part of dz
   template <class T>

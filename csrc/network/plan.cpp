@@ -242,12 +242,16 @@ Index Plan::chunk_rows(Index n, Index time) const {
   const Index per_sample = rows_per_sample(time);
   if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, 2048 / per_sample);
   const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
-  const Index rows = graph.n_parameters > 131072 ? 256
+  const Index most = graph.n_parameters > 131072 ? 256
                      : n <= 32                   ? (worth_it ? 16 : 32)
                      : n <= 128                  ? (graph.n_parameters > 32768 ? 64 : 32)
                      : n <= 8192                 ? 64
                                                  : 128;
-  return std::max<Index>(1, rows / per_sample);
+  // Chunks of even size and number: 200 rows are 4 times 50, not 64, 64, 64 and 8, of which two threads would have 128 and 72.
+  const Index target = std::max<Index>(1, most / per_sample);
+  if (n <= target) return target;
+  const Index pairs = (n + 2 * target - 1) / (2 * target);
+  return (n + 2 * pairs - 1) / (2 * pairs);
 }
 Index Plan::slots(Index n, Index time) const {
   const Index chunks = (n + chunk_rows(n, time) - 1) / std::max<Index>(1, chunk_rows(n, time));
@@ -265,6 +269,11 @@ bool Plan::may_be_late(Index n, Index time) const {
     flop += 2 * op.layer->work(s.in_shapes.data(), op.shape) * static_cast<double>(n * op.shape.rows(time));
   }
   return flop < 4e9;  // one core at 30 GFLOP/s: 130 ms
+}
+bool Plan::may_step(Index n, Index time) const {
+  return std::all_of(steps.begin(), steps.end(), [&](const Step& s) {
+    return !s.weights || (n * s.in_shapes[0].rows(time) == 1 && s.sparse < 0 && graph.ops[at(s.op)].layer->steps());
+  });
 }
 
 }  // namespace chainrule

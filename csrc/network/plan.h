@@ -88,6 +88,7 @@ class Plan {
   // The chunk plan: a function of (network, rows of the batch) alone (contract 9).
   double work_per_sample(Index time) const;  // multiply-adds of one forward pass
   bool by_chunks(Index n, Index time) const;
+  bool may_step(Index n, Index time) const;  // of a late plan: whether each layer can take its step itself
   Index chunk_rows(Index n, Index time) const;
   Index slots(Index n, Index time) const;
   // Whether the gradient of n samples may go straight into the velocity (contract 8): one slot, no layer with weights used twice, below 4e9 flop.

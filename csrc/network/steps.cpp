@@ -109,6 +109,7 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
             0,
             nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
+  c.spare = w.spare;
   if (step.sparse >= 0) {
     const SparseRows<T>& s = w.sparse[at(step.sparse)];
     x[0] = nullptr;
@@ -183,33 +184,40 @@ void Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, 
   c.column_begin = c0, c.column_end = c1, c.in_begin = i0, c.in_end = i1;
   c.dw = into.block + plan.graph.parameter_offset[at(op.index)];
   c.dw_scale = into.scale, c.dw_keep = into.keep;
+  if (into.step) c.step = into.step + plan.graph.parameter_offset[at(op.index)], c.finite = into.finite;
   op.layer->gradient(c);
+}
+
+template <class T>
+LossArgs<T> Steps<T>::loss_args(std::size_t j, Workspace<T>& w, Rows rows) const {
+  const LossPlan& l = plan.losses[j];
+  const int out = static_cast<int>(j);
+  const ValuePlan& v = plan.values[at(l.value)];
+  const Index n = rows.end - rows.begin, per_sample = l.shape.rows(job.time), columns = l.shape.columns(job.time), size = per_sample * columns;
+  LossArgs<T> args{};
+  args.x = a_of(l.value, w) + rows.begin * size;  // with `logits` what enters the activation: itself perhaps an a = g(z), or an input
+  args.dx = v.grad < 0 ? nullptr : w.buffer[at(v.grad)] + rows.begin * size;
+  args.accum = l.dx;
+  job.feed->target(out, rows.first, n, w.labels.data() + rows.begin * per_sample, w.y.data() + rows.begin * size, args.labels, args.y);
+  args.s = job.feed->weights(out, rows.first, n, w.s.data() + rows.begin * per_sample);
+  const double sum = job.feed->sum_of_weights(out);
+  args.scale = sum > 0 ? job.loss_weight(j) / sum : 0;
+  args.rows = n * per_sample, args.cols = columns;
+  args.p = job.losses[j].parameters.data(), args.levels = job.losses[j].levels();
+  return args;
 }
 
 template <class T>
 double Steps<T>::losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) const {
   double total = 0;
-  const Index n = rows.end - rows.begin;
   for (std::size_t j = 0; j < plan.losses.size(); ++j) {
     const LossPlan& l = plan.losses[j];
     if (l.kind == LossKind::Custom || l.kind == LossKind::External) continue;
-    const int out = static_cast<int>(j);
-    const ValuePlan& v = plan.values[at(l.value)];
-    const Index per_sample = l.shape.rows(job.time), columns = l.shape.columns(job.time), size = per_sample * columns;
-    LossArgs<T> args{};
-    args.x = a_of(l.value, w) + rows.begin * size;  // with `logits` what enters the activation: itself perhaps an a = g(z), or an input
-    args.dx = v.grad < 0 ? nullptr : w.buffer[at(v.grad)] + rows.begin * size;
-    args.accum = l.dx;
-    job.feed->target(out, rows.first, n, w.labels.data() + rows.begin * per_sample, w.y.data() + rows.begin * size, args.labels, args.y);
-    args.s = job.feed->weights(out, rows.first, n, w.s.data() + rows.begin * per_sample);
-    const double sum = job.feed->sum_of_weights(out);
-    args.scale = sum > 0 ? job.loss_weight(j) / sum : 0;
-    args.rows = n * per_sample, args.cols = columns;
-    args.p = job.losses[j].parameters.data(), args.levels = job.losses[j].levels();
+    const LossArgs<T> args = loss_args(j, w, rows);
     const LossRule<T>& rule = *loss_rule<T>(l.kind);
     total += args.scale * (k.*(l.logits ? rule.of_z : rule.of_a))(args);
     if (hits) (*hits)[j] += count_hits(args, l.kind, l.logits);
-    if (l.finishes && args.dx) finish(l.value, w, rows.begin, rows.end, per_sample, columns, 0, columns);
+    if (l.finishes && args.dx) finish(l.value, w, rows.begin, rows.end, l.shape.rows(job.time), args.cols, 0, args.cols);
   }
   return total;
 }

@@ -20,6 +20,7 @@ class Workspace {
   std::vector<SparseRows<T>> sparse;  // by input: its samples where they come sparse
   std::vector<std::int32_t> labels;
   std::vector<T> y, s, scratch;
+  T* spare = nullptr;  // Call::spare
   Index elements() const { return memory_.size(); }
   const Plan* plan() const { return plan_; }
 
@@ -57,12 +58,14 @@ template <class T>
 struct Into {
   T* block;
   T scale, keep;
+  T* step = nullptr;                    // Call::step, of all parameters
+  std::atomic<bool>* finite = nullptr;  // Call::finite
 };
 
 template <class T>
 class Steps {
  public:
-  Steps(const Plan& plan, const Job<T>& job) : plan(plan), job(job), k(kernels<T>()) {}
+  Steps(const Plan& plan, const Job<T>& job, const Kernels<T>& table = kernels<T>()) : plan(plan), job(job), k(table) {}
 
   void load_inputs(Workspace<T>& w, Rows rows) const;
   void load_sparse_inputs(Workspace<T>& w, Rows rows) const;
@@ -74,9 +77,11 @@ class Steps {
   void gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, Index i0, Index i1, Into<T> into) const;
   // g' of the fused activation that made `value`: turns its da into delta
   void finish(int value, Workspace<T>& w, Index begin, Index end, Index rows_per_sample, Index ld, Index c0, Index c1) const;
+  LossArgs<T> loss_args(std::size_t output, Workspace<T>& w, Rows rows) const;
   // Value of the losses of these rows; writes their derivatives. Adds to *hits by output if it is not null.
   double losses(Workspace<T>& w, Rows rows, std::vector<double>* hits) const;
-  double custom_losses(Workspace<T>& w) const;  // those that see the whole batch
+  double custom_losses(Workspace<T>& w) const;            // those that see the whole batch
+  const T* a_of(int value, const Workspace<T>& w) const;  // its first sample in the workspace
 
   const Plan& plan;
   const Job<T> job;
@@ -84,7 +89,6 @@ class Steps {
 
  private:
   Call<T> call(const Step& step, Workspace<T>& w, Rows rows, const T** x, T** dx) const;
-  const T* a_of(int value, const Workspace<T>& w) const;  // its first sample in the workspace
 };
 
 }  // namespace chainrule

@@ -36,9 +36,26 @@ Update<T>::Update(const OptimizerSpec& optimizer, std::vector<Segment> segments)
     penalised_ = penalised_ || s.plain != Lambdas{} || s.per_sample != Lambdas{};
   }
   value_.resize(tasks_.size()), square_.resize(tasks_.size()), finite_.resize(tasks_.size());
-  adam_ = optimizer_.type == "adam" || optimizer_.type == "adamw";
-  const Kernels<T>& k = kernels<T>();
-  kernel_ = adam_ ? k.adam : optimizer_.type == "rmsprop" ? k.rmsprop : k.sgd;
+  adam_ = optimizer_.adam();
+  kernel_ = update_kernel(kernels<T>(), optimizer_);
+}
+
+template <class T>
+UpdateArgs<T> update_args(const OptimizerSpec& o, double alpha, Index t) {
+  const bool adam = o.adam();
+  UpdateArgs<T> a{};
+  a.slots = 1, a.clip = 1;
+  a.alpha = alpha, a.eps = o.eps, a.nesterov = o.nesterov, a.eps_hat = o.eps_hat;
+  a.mu = adam ? o.beta1 : o.momentum;
+  a.rho = adam ? o.beta2 : o.rho;
+  a.c1 = adam ? 1 - std::pow(o.beta1, static_cast<double>(t)) : 1;
+  a.c2 = adam ? 1 - std::pow(o.beta2, static_cast<double>(t)) : 1;
+  a.decay = o.type == "adamw" ? alpha * o.lam : 0;
+  return a;
+}
+template <class T>
+UpdateKernel<T> update_kernel(const Kernels<T>& k, const OptimizerSpec& o) {
+  return o.adam() ? k.adam : o.type == "rmsprop" ? k.rmsprop : k.sgd;
 }
 
 template <class T>
@@ -56,6 +73,13 @@ const Segment* Update<T>::overflowed(const Task& task, const T* w, const T* v) c
     if (!k.all_finite(w + begin, n) || (v && !k.all_finite(v + begin, n))) return &s;
   }
   return &segments_[task.segment];  // the penalty alone
+}
+
+template <class T>
+const Segment* Update<T>::overflowed(const T* w, const T* v) const {
+  for (const Task& task : tasks_)
+    if (!kernels<T>().all_finite(w + task.begin, task.n)) return overflowed(task, w, v);
+  return nullptr;
 }
 
 template <class T>
@@ -88,14 +112,8 @@ StepReport Update<T>::operator()(T* w, T* g, Index slots, Index stride, T* m, T*
     slots = 1;
   }
 
-  UpdateArgs<T> common{};
-  common.slots = slots, common.stride = stride;
-  common.alpha = alpha, common.eps = o.eps, common.nesterov = o.nesterov, common.eps_hat = o.eps_hat, common.clip = clip;
-  common.mu = adam_ ? o.beta1 : o.momentum;
-  common.rho = adam_ ? o.beta2 : o.rho;
-  common.c1 = adam_ ? 1 - std::pow(o.beta1, static_cast<double>(t)) : 1;
-  common.c2 = adam_ ? 1 - std::pow(o.beta2, static_cast<double>(t)) : 1;
-  common.decay = o.type == "adamw" ? alpha * o.lam : 0;
+  UpdateArgs<T> common = update_args<T>(o, alpha, t);
+  common.slots = slots, common.stride = stride, common.clip = clip;
   parallel_for(n, threads, [&](Index i, int) {
     const Task& task = tasks_[at(i)];
     const Lambdas lam = segments_[task.segment].at(sum_of_weights);
@@ -119,8 +137,7 @@ StepReport Update<T>::operator()(T* w, T* g, Index slots, Index stride, T* m, T*
 }
 
 template <class T>
-double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights) {
-  const Kernels<T>& k = kernels<T>();
+double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights, const Kernels<T>& k) {
   double value = 0;
   for (const Segment& s : segments) {
     const Lambdas lam = s.at(sum_of_weights);
@@ -131,9 +148,13 @@ double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, doubl
   return value;
 }
 
+template UpdateArgs<float> update_args<float>(const OptimizerSpec&, double, Index);
+template UpdateArgs<double> update_args<double>(const OptimizerSpec&, double, Index);
+template UpdateKernel<float> update_kernel<float>(const Kernels<float>&, const OptimizerSpec&);
+template UpdateKernel<double> update_kernel<double>(const Kernels<double>&, const OptimizerSpec&);
 template class Update<float>;
 template class Update<double>;
-template double add_penalty<float>(const std::vector<Segment>&, const float*, float*, double);
-template double add_penalty<double>(const std::vector<Segment>&, const double*, double*, double);
+template double add_penalty<float>(const std::vector<Segment>&, const float*, float*, double, const Kernels<float>&);
+template double add_penalty<double>(const std::vector<Segment>&, const double*, double*, double, const Kernels<double>&);
 
 }  // namespace chainrule

@@ -33,6 +33,7 @@ struct OptimizerSpec {
   double momentum = 0, rho = 0.9, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, lam = 0, clip_norm = 0;
   bool nesterov = false, eps_hat = false;
 
+  bool adam() const { return type == "adam" || type == "adamw"; }
   int blocks() const { return type == "sgd" ? (momentum != 0 ? 1 : 0) : type == "rmsprop" ? 1 : 2; }
 };
 
@@ -53,6 +54,10 @@ class Update {
   StepReport operator()(T* w, T* g, Index slots, Index stride, T* m, T* v, double alpha, Index t, double sum_of_weights);
   // Whether g may be null: SGD whose gradient is used as it comes.
   bool takes_late_gradients() const;
+  // Whether there is nothing to do beyond v = mu v - alpha dW, w += v.
+  bool is_momentum_alone() const { return takes_late_gradients() && optimizer_.momentum != 0 && !penalised_; }
+  // The first segment whose w or v is not finite, or null
+  const Segment* overflowed(const T* w, const T* v) const;
 
  private:
   struct Task {
@@ -71,8 +76,14 @@ class Update {
   UpdateKernel<T> kernel_ = nullptr;
 };
 
+// What one step has in common for all parameters: the optimizer's numbers at time t >= 1, without pointers and penalties.
+template <class T>
+UpdateArgs<T> update_args(const OptimizerSpec& optimizer, double alpha, Index t);
+template <class T>
+UpdateKernel<T> update_kernel(const Kernels<T>& table, const OptimizerSpec& optimizer);
+
 // g += l2 w + l1 sign(w); returns sum_j lam_j J_j(W), the proximal ones included in the value only.
 template <class T>
-double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights);
+double add_penalty(const std::vector<Segment>& segments, const T* w, T* g, double sum_of_weights, const Kernels<T>& table = kernels<T>());
 
 }  // namespace chainrule

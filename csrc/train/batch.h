@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "network/feed.h"
+#include "tensor/random.h"
 #include "train/source.h"
 
 namespace chainrule {
@@ -22,7 +23,8 @@ struct Data {
   };
   Index rows = 0, time = 1;
   std::vector<Source> inputs;
-  std::vector<char> sparse;  // by input: multiplied as sparse rows; empty: none
+  std::vector<char> sparse;         // by input: multiplied as sparse rows; empty: none
+  std::vector<const T*> on_device;  // by input: its rows, where they lie on the network's own card; else null. Empty: none does
   std::vector<Target> targets;
 };
 
@@ -38,6 +40,9 @@ class BatchFeed : public Feed<T> {
       sum_[j] = t.weighted ? sum(t, n) : static_cast<double>(n * t.rows_per_sample);
     }
   }
+
+  const Index* index() const { return index_; }
+  Index base() const { return base_; }
 
   const T* input(int j, Index first, Index n, T* buffer) const override { return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer); }
   std::vector<char> sparse() const override { return data_.sparse; }
@@ -102,6 +107,41 @@ class BatchFeed : public Feed<T> {
   const Index* index_ = nullptr;
   Index base_ = 0;
   std::vector<double> sum_;
+};
+
+// The batches of an epoch: rows at random without replacement, or in order.
+class EpochOrder {
+ public:
+  // Of n rows, or of the n that `subset` names. The order inside a batch changes no sum but its rounding, so a full batch is not shuffled.
+  EpochOrder(const std::vector<Index>* subset, Index n, Index batch, bool shuffle, std::uint64_t seed, Index epoch)
+      : subset_(subset),
+        n_(n),
+        batch_(batch),
+        shuffle_(shuffle && batch < n),
+        order_(seed, static_cast<std::uint32_t>(epoch), Purpose::Shuffle, shuffle_ ? n : 0),
+        index_(shuffle_ ? static_cast<std::size_t>(batch) : 0) {}
+
+  // Rows index[0 .. n), or [base, base + n) where index is null
+  struct Range {
+    const Index* index;
+    Index base, n;
+  };
+  // The batch whose first row comes after `first` others. The one before may be overwritten.
+  Range batch(Index first) {
+    const Index m = std::min(batch_, n_ - first);
+    if (!shuffle_) return subset_ ? Range{subset_->data() + first, 0, m} : Range{nullptr, first, m};
+    order_.fill(first, m, index_.data());
+    if (subset_)
+      for (Index i = 0; i < m; ++i) index_[static_cast<std::size_t>(i)] = (*subset_)[static_cast<std::size_t>(index_[static_cast<std::size_t>(i)])];
+    return {index_.data(), 0, m};
+  }
+
+ private:
+  const std::vector<Index>* subset_;
+  Index n_, batch_;
+  bool shuffle_;
+  Permutation order_;
+  std::vector<Index> index_;
 };
 
 }  // namespace chainrule

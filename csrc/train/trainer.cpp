@@ -56,6 +56,20 @@ StepReport Trainer<T>::commit(T* slots, Index count, double alpha, double sum_of
   return report;
 }
 
+// The gradients go straight into v, or W where there is none.
+template <class T>
+StepReport Trainer<T>::late_commit(Executor<T>& executor, double alpha, double sum_of_weights) {
+  T *w = net_.parameters.data(), *v = net_.training.v.data();
+  const bool momentum = net_.training.v.size() > 0;
+  std::atomic<bool> finite = true;
+  Into<T> into{momentum ? v : w, T(-alpha), momentum ? T(spec_.optimizer.momentum) : T(1)};
+  if (prepared_.whole) into.step = w, into.finite = &finite;
+  executor.late_gradients(*prepared_.spaces->list[0], into);
+  if (!prepared_.whole) return commit(nullptr, 1, alpha, sum_of_weights);
+  ++net_.training.step;
+  return {0, finite ? nullptr : update_.overflowed(w, v)};
+}
+
 template <class T>
 void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
   Prepared& p = prepared_;
@@ -72,6 +86,7 @@ void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
     mode.late = true;
     p.plan = &net_.plan(mode);
   }
+  p.whole = p.late && update_.is_momentum_alone() && p.plan->may_step(n, time);
   p.gradients = p.late ? nullptr : net_.slots(p.slots);
   p.spaces.emplace(net_, static_cast<int>(std::min<Index>(p.slots, num_threads())), *p.plan);
   p.n = n, p.time = time;
@@ -91,12 +106,8 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   const Totals totals = executor.compute(p.spaces->list, p.gradients, net_.graph.n_parameters);
   if (!totals.finite) diverged(feed, n, time, totals.loss);
   const double rate = alpha();
-  if (p.late) {
-    const bool momentum = net_.training.v.size() > 0;
-    executor.late_gradients(*p.spaces->list[0],
-                            {momentum ? net_.training.v.data() : net_.parameters.data(), T(-rate), momentum ? T(spec_.optimizer.momentum) : T(1)});
-  }
-  const StepReport report = commit(p.gradients, p.slots, rate, weight / static_cast<double>(spec_.losses.size()));
+  const double mean = weight / static_cast<double>(spec_.losses.size());
+  const StepReport report = p.late ? late_commit(executor, rate, mean) : commit(p.gradients, p.slots, rate, mean);
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
     restore();
@@ -162,11 +173,7 @@ template <class T>
 EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   blas_assert_sequential();
   const Index n = count(data, subset), batch = std::min(spec_.batch_size, n);
-  const auto number = static_cast<std::uint32_t>(begin_epoch());
-  // The order inside a batch changes no sum but its rounding, so a full batch is not shuffled.
-  const bool shuffle = spec_.shuffle && batch < n;
-  const Permutation order(net_.seed, number, Purpose::Shuffle, shuffle ? n : 0);
-  std::vector<Index> index(shuffle ? static_cast<std::size_t>(batch) : 0);
+  EpochOrder order(subset, n, batch, spec_.shuffle, net_.seed, begin_epoch());
   EpochReport report;
   report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
   double total = 0, penalties = 0, weights = 0;
@@ -180,17 +187,10 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
       report.stopped = true;
       break;
     }
-    const Index m = std::min(batch, n - first);
+    const EpochOrder::Range rows = order.batch(first);
+    feed.move_to(rows.index, rows.base, rows.n);
     double loss = 0, weight = 0;
-    if (shuffle) {
-      order.fill(first, m, index.data());
-      if (subset)
-        for (Index i = 0; i < m; ++i) index[static_cast<std::size_t>(i)] = (*subset)[static_cast<std::size_t>(index[static_cast<std::size_t>(i)])];
-      feed.move_to(index.data(), 0, m);
-    } else {
-      subset ? feed.move_to(subset->data() + first, 0, m) : feed.move_to(nullptr, first, m);
-    }
-    if (!step(feed, m, data.time, cancel, loss, weight, &report.chunks_by_thread)) continue;
+    if (!step(feed, rows.n, data.time, cancel, loss, weight, &report.chunks_by_thread)) continue;
     total += weight * loss;
     penalties += weight * last_penalty_;
     weights += weight;
@@ -266,7 +266,7 @@ void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& ca
 
 // Chan, Golub and LeVeque (1983): moments of blocks of rows, merged in order, in double.
 template <class T>
-void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, const ValuesOf<T>& values_of) {
   const Index n = count(data, subset), block = 1024;
   const bool weighted = data.targets.size() == 1 && data.targets[0].weighted && data.targets[0].s.size == 1;
   for (const Op& op : net.graph.ops) {
@@ -275,19 +275,12 @@ void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subse
     const Index columns = op.shape.columns(), per_sample = op.shape.rows(data.time);
     T* scale = mean + columns;
     if (scale[0] != T(0)) continue;
-    Mode mode;
-    mode.target = op.in[0];
-    const Plan& plan = net.plan(mode);
     std::vector<T> x(static_cast<std::size_t>(std::min(block, n) * per_sample * columns)), s(static_cast<std::size_t>(std::min(block, n)), T(1));
     std::vector<double> m(static_cast<std::size_t>(columns), 0.0), m2 = m;
     double total = 0;
     for (Index first = 0; first < n; first += block) {
       const Index rows = std::min(block, n - first);
-      const BatchFeed<T> feed = rows_of(data, subset, first, rows);
-      typename Network<T>::Spaces spaces(net, num_threads(), plan);
-      Executor<T> executor(plan, job_for<T>(net, feed, rows, data.time, cancel));
-      T* out[] = {x.data()};
-      executor.predict(spaces.list, out);
+      values_of(op.in[0], rows_of(data, subset, first, rows), rows, x.data());
       if (weighted) data.targets[0].s.template gather<T>(subset ? subset->data() : nullptr, first, rows, s.data());
       double weight = 0;
       for (Index i = 0; i < rows; ++i) weight += static_cast<double>(s[static_cast<std::size_t>(i)]) * static_cast<double>(per_sample);
@@ -318,6 +311,18 @@ void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subse
   }
 }
 
+template <class T>
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
+  adapt<T>(net, data, subset, [&](int value, const BatchFeed<T>& feed, Index rows, T* x) {
+    Mode mode;
+    mode.target = value;
+    const Plan& plan = net.plan(mode);
+    typename Network<T>::Spaces spaces(net, num_threads(), plan);
+    T* out[] = {x};
+    Executor<T>(plan, job_for<T>(net, feed, rows, data.time, cancel)).predict(spaces.list, out);
+  });
+}
+
 template class Trainer<float>;
 template class Trainer<double>;
 template Evaluation evaluate<float>(Network<float>&, const std::vector<LossChoice>&, const Data<float>&, const std::vector<Index>*, Cancel&);
@@ -326,6 +331,8 @@ template void predict<float>(Network<float>&, const Feed<float>&, Index, Index, 
 template void predict<double>(Network<double>&, const Feed<double>&, Index, Index, double* const*, Cancel&, int);
 template void predict<float>(Network<float>&, const Data<float>&, float* const*, Cancel&, int);
 template void predict<double>(Network<double>&, const Data<double>&, double* const*, Cancel&, int);
+template void adapt<float>(Network<float>&, const Data<float>&, const std::vector<Index>*, const ValuesOf<float>&);
+template void adapt<double>(Network<double>&, const Data<double>&, const std::vector<Index>*, const ValuesOf<double>&);
 template void adapt<float>(Network<float>&, const Data<float>&, const std::vector<Index>*, Cancel&);
 template void adapt<double>(Network<double>&, const Data<double>&, const std::vector<Index>*, Cancel&);
 

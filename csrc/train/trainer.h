@@ -54,13 +54,14 @@ class Trainer {
   struct Prepared {
     Index n = -1, time = -1, slots = 1;
     const Plan* plan = nullptr;
-    bool late = false;
+    bool late = false, whole = false;  // whole: the products take the step too
     T* gradients = nullptr;
     std::optional<typename Network<T>::Spaces> spaces;
   };
   void prepare(const Feed<T>& feed, Index n, Index time);
   bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
   StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
+  StepReport late_commit(Executor<T>& executor, double alpha, double sum_of_weights);
   double alpha() const;
   void keep();  // a copy of W, in case it overflows
   void restore();
@@ -90,5 +91,10 @@ void predict(Network<T>& net, const Data<T>& data, T* const* outputs, Cancel& ca
 // Learns mean and scale of every Standardize layer that has not learned yet, in the order of the network, from the rows of `data` (or `subset`).
 template <class T>
 void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
+// The same with values computed elsewhere: those of a node (rows, ...) into x
+template <class T>
+using ValuesOf = std::function<void(int value, const BatchFeed<T>& feed, Index rows, T* x)>;
+template <class T>
+void adapt(Network<T>& net, const Data<T>& data, const std::vector<Index>* subset, const ValuesOf<T>& values_of);
 
 }  // namespace chainrule

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,13 +40,15 @@ class Network(Structure):
     seed : int or None
         Decides the initial weights, the order of the batches and the dropout masks. None draws one.
     dtype : {"float32", "float64"}
-    device : {"cpu"}
-        "cuda" needs the package chainrule-cuda.
+    device : str
+        "cpu"; "cuda" or "cuda:1" with the package chainrule-cuda and a card (docs/cuda.md).
 
     Raises
     ------
     ValueError, TypeError
         Naming the layer, what came and what was expected.
+    RuntimeError
+        The device cannot be used: why, and what to do.
 
     Examples
     --------
@@ -80,12 +81,12 @@ class Network(Structure):
         self._setup(spec, seed, dtype, device)
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any], *, seed: int | None = 0, dtype: npt.DTypeLike = "float32") -> Network:
+    def from_spec(cls, spec: dict[str, Any], *, seed: int | None = 0, dtype: npt.DTypeLike = "float32", device: str = "cpu") -> Network:
         """Build a network from the dict that ``net.spec`` returns."""
         if not isinstance(spec, dict):
             raise TypeError(f"[network] spec is a {type(spec).__name__}: expected a dict, as net.spec returns")
         net = cls.__new__(cls)
-        net._setup(spec, seed, dtype)
+        net._setup(spec, seed, dtype, device)
         return net
 
     # ---- using it ---------------------------------------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ class Network(Structure):
                     raise ValueError(f"[loss_and_gradient] theta has shape {theta.shape}: expected {flat.shape}")
                 if theta.dtype.kind not in "biuf" or not np.isfinite(theta).all():
                     raise ValueError(f"[loss_and_gradient] theta ({theta.dtype}) holds something else than finite numbers: nothing was changed")
-                self._write(lambda: np.copyto(flat, theta, casting="same_kind"))
+                self._write(lambda: flat.__setitem__(..., theta))
             result = self._core.gradient(*fixed)
             return float(result["loss"]), result["gradient"]
 
@@ -337,59 +338,14 @@ class Network(Structure):
 
     # ---- keeping it -------------------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """RuntimeError where another thread fits the network; inside, none can begin to."""
-        self._core.read_lock(what)
-        try:
-            yield
-        finally:
-            self._core.read_unlock()
-
-    def _write(self, write: Any) -> None:
-        """Call `write` while nobody else uses the network."""
-        self._core.write_lock()
-        try:
-            write()
-        finally:
-            self._core.write_unlock()
-
-    def astype(self, dtype: npt.DTypeLike) -> Network:
-        """Return a copy that computes in another dtype; its training starts anew."""
-        other = Network.__new__(Network)
-        other._setup(self._spec, self.seed, dtype)
-        with self._reading("astype"):
-            other.flat_parameters[...] = self.flat_parameters
-            other._core.state[...] = self._core.state
-        return other
-
     def save(self, path: Any, *, training_state: bool = False) -> None:
         """Write the network to a safetensors file: whole, or not at all. ``training_state=True`` keeps what the next fit continues from."""
         training.save(self, path, training_state)
 
-    def __getstate__(self) -> dict[str, Any]:
-        with self._reading("copy"):
-            return {
-                "spec": self._spec,
-                "seed": self.seed,
-                "dtype": self.dtype.name,
-                "parameters": self.flat_parameters.copy(),
-                "state": self._core.state.copy(),
-                "training": self._core.training_state(),
-                "last_fit": self.last_fit,
-            }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._setup(state["spec"], state["seed"], state["dtype"])
-        self.flat_parameters[...] = state["parameters"]
-        self._core.state[...] = state["state"]
-        self._core.set_training_state(state["training"])
-        self.last_fit = state["last_fit"]
-
-
-def load(path: Any) -> Network:
-    """Read a network that ``net.save`` has written. A truncated, altered or foreign file raises one ValueError."""
-    return training.load(path, Network.__new__(Network))
+def load(path: Any, *, device: str = "cpu") -> Network:
+    """Read a network that ``net.save`` has written, on any device. A truncated, altered or foreign file raises one ValueError."""
+    return training.load(path, Network.__new__(Network)).to(device)
 
 
 def _listed(x: Any) -> list[Any]:

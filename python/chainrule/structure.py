@@ -6,8 +6,10 @@ from __future__ import annotations
 import copy
 import operator
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +38,11 @@ class Structure:
             name = str(dtype)
         if name not in ("float32", "float64"):
             raise ValueError(f"[network] dtype is {dtype!r}: expected 'float32' or 'float64'")
+        card = -1
         if device != "cpu":
-            if not (isinstance(device, str) and device.split(":")[0] == "cuda"):
-                raise ValueError(f"[network] device is {device!r}: expected 'cpu' or 'cuda'")
-            raise ValueError(f"[network] device is {device!r}, but this build runs on the CPU alone: expected 'cpu'")
+            from chainrule.device import number
+
+            card = number(device)
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
         try:
@@ -49,14 +52,14 @@ class Structure:
         if not 0 <= seed < 2**64:
             raise ValueError(f"[network] seed is {seed}: expected 0 <= seed < 2^64")
         self._spec = copy.deepcopy(spec)
-        self._core: Any = (_core.NetworkF32 if name == "float32" else _core.NetworkF64)(self._spec, seed)
+        self._core: Any = (_core.NetworkF32 if name == "float32" else _core.NetworkF64)(self._spec, seed, card)
         self.dtype: np.dtype[Any] = np.dtype(name)
-        self.device = "cpu"
+        self._device = "cpu" if card < 0 else f"cuda:{card}"
         self.last_fit: History | None = None
         self._table: list[dict[str, Any]] = self._core.parameter_table
         self._direct = self._core.direct
         self._direct_finite = self._core.direct_finite
-        flat = self._core.parameters
+        flat = self.flat_parameters
         self._parameters = {t["name"]: flat[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._table}
         flat_state = self._core.state
         self._state = {t["name"]: flat_state[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]) for t in self._core.state_table}
@@ -72,6 +75,18 @@ class Structure:
         return int(self._core.seed)
 
     @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0", ... (:meth:`Network.to`)."""
+        return self._device
+
+    def _block(self, name: str) -> Any:
+        if self._device == "cpu":
+            return getattr(self._core, name)
+        from chainrule.device import views
+
+        return views(self, name)
+
+    @property
     def parameters(self) -> MappingProxyType[str, Array]:
         """Writable views of every parameter by name: ``net.parameters["dense_1.W"]``."""
         return MappingProxyType(self._parameters)
@@ -84,13 +99,13 @@ class Structure:
     @property
     def flat_parameters(self) -> Array:
         """All parameters as one writable vector: layers in order of first use, W row-major before b (NOTATION.md)."""
-        flat: Array = self._core.parameters
+        flat: Array = self._block("parameters")
         return flat
 
     @property
     def flat_gradients(self) -> Array:
         """What ``backward`` has added up, in the order of ``flat_parameters``."""
-        flat: Array = self._core.gradients
+        flat: Array = self._block("gradients")
         return flat
 
     @property
@@ -205,6 +220,77 @@ class Structure:
 
         return NetworkDisplay(self, kind=kind).plot(ax)
 
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """RuntimeError where another thread fits the network; inside, none can begin to."""
+        self._core.read_lock(what)
+        try:
+            yield
+        finally:
+            self._core.read_unlock()
+
+    def _write(self, write: Any) -> None:
+        """Call `write` while nobody else uses the network."""
+        self._core.write_lock()
+        try:
+            write()
+        finally:
+            self._core.write_unlock()
+
+    def to(self, device: str) -> Self:
+        """Move the network, its training state too, to another device ("cpu", "cuda", "cuda:1") and return it.
+
+        Views taken before (``net.W[k]``) stay with the memory that it leaves. RuntimeError while it is being fitted, and where the device cannot be
+        used; it then stays where it is.
+        """
+        from chainrule.device import number
+
+        card = number(device)
+        if self._device == ("cpu" if card < 0 else f"cuda:{card}"):
+            return self
+        left = self._core
+        left.write_lock("to")
+        try:
+            state = self._kept()
+            moved = type(self).__new__(type(self))
+            moved.__setstate__({**state, "device": device})
+            self.__dict__.update(moved.__dict__)
+        finally:
+            left.write_unlock()
+        return self
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Return a copy that computes in another dtype, on the same device; its training starts anew."""
+        other = type(self).__new__(type(self))
+        other._setup(self._spec, self.seed, dtype, self._device)
+        with self._reading("astype"):
+            other.flat_parameters[...] = self.flat_parameters
+            other._core.state[...] = self._core.state
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._reading("copy"):
+            return self._kept()
+
+    def _kept(self) -> dict[str, Any]:
+        return {
+            "spec": self._spec,
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+            "device": self._device,
+            "parameters": self.flat_parameters.copy(),
+            "state": self._core.state.copy(),
+            "training": self._core.training_state(),
+            "last_fit": self.last_fit,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._setup(state["spec"], state["seed"], state["dtype"], state.get("device", "cpu"))
+        self.flat_parameters[...] = state["parameters"]
+        self._core.state[...] = state["state"]
+        self._core.set_training_state(state["training"])
+        self.last_fit = state["last_fit"]
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the drawing as SVG, the formulas folded up below it."""
         from chainrule.plots.network import html
@@ -213,7 +299,8 @@ class Structure:
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{n}: {layer['type']}" for n, layer in self._spec["layers"].items())
-        return f"<chainrule.Network {layers}; {self._core.parameters.size:,} parameters, {self.dtype}>"
+        on = "" if self._device == "cpu" else f" on {self._device}"
+        return f"<chainrule.Network {layers}; {self.flat_parameters.size:,} parameters, {self.dtype}{on}>"
 
     def __str__(self) -> str:
         return describe(self)

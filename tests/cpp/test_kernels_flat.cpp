@@ -207,6 +207,32 @@ void test_philox() {  // the known answers that Random123 publishes (kat_vectors
 }
 
 template <class T>
+void test_outer_step(const Kernels<T>& k) {
+  for (const Index m : {1, 2, 3, 8, 29})
+    for (const Index n : sizes) {
+      if (n == 0) continue;
+      const auto at = [](Index e) { return static_cast<std::size_t>(e); };
+      const std::vector<T> a = random<T>(m), b = random<T>(n), v0 = random<T>(m * n), w0 = random<T>(m * n + 1);
+      std::vector<T> v = v0, w = w0;
+      check(k.outer_step(m, n, T(-0.3), a.data(), b.data(), T(0.9), v.data(), w.data()), "outer_step is finite");
+      for (Index i = 0; i < m; ++i)
+        for (Index j = 0; j < n; ++j) {
+          const std::size_t e = at(i * n + j);
+          const Real moved = Real(T(0.9)) * v0[e] + Real(T(-0.3)) * a[at(i)] * b[at(j)];
+          near(v[e], moved, 2, "outer_step v");
+          near(w[e], w0[e] + moved, 2, "outer_step w");
+        }
+      check(w[at(m * n)] == w0[at(m * n)], "outer_step writes no further");
+      for (const Index e : {Index{0}, m * n / 2, m * n - 1}) {  // wherever it is, it is seen
+        std::vector<T> bad = w0;
+        bad[at(e)] = std::numeric_limits<T>::infinity();
+        v = v0;
+        check(!k.outer_step(m, n, T(-0.3), a.data(), b.data(), T(0.9), v.data(), bad.data()), "outer_step sees an infinite w");
+      }
+    }
+}
+
+template <class T>
 void test_all() {
   const Kernels<T>& k = kernels<T>();
   test_update("sgd", k.sgd);
@@ -214,6 +240,7 @@ void test_all() {
   test_update("adam", k.adam);
   test_dropout(k);
   test_elementwise(k);
+  test_outer_step(k);
   test_sparse(k);
 }
 

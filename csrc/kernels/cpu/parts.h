@@ -7,6 +7,8 @@ namespace chainrule::CR_ISA {
 
 // small_gemm.cpp: products that fit the caches; larger ones go on to the BLAS
 template <class T>
+bool outer_step(Index m, Index n, T scale, const T* a, const T* b, T keep, T* v, T* w);
+template <class T>
 void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha, const T* a, Index lda, const T* b, Index ldb, T beta, T* c,
           Index ldc);
 

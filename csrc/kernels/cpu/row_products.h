@@ -113,6 +113,33 @@ void outer_product(Index m, Index n, T alpha, const T* a, Index a_row, const T* 
   for (; m > 0; --m, a += a_row, c += ldc) outer_rows<T, 1, add>(n, {alpha * a[0]}, b, beta, c, ldc);
 }
 
+// Rows of v = keep v + x b^T, w += v, both (M, n). bad becomes NaN where a w is not finite: 0 w is NaN there, and one instruction.
+template <class T, int M>
+void step_rows(Index n, const T (&x)[M], const T* b, T keep, T* v, T* w, typename VectorOf<T>::Type (&bad)[2]) {
+  using Vector = typename VectorOf<T>::Type;
+  const auto at = [](T* p) -> Vector& { return *reinterpret_cast<Vector*>(p); };
+  const Index end = n - lanes<T>;
+  Vector last_v[M], last_w[M];
+#pragma GCC unroll 2
+  for (int i = 0; i < M; ++i) {  // as in outer_rows
+    last_v[i] = keep * at(v + i * n + end) + x[i] * *reinterpret_cast<const Vector*>(b + end);
+    last_w[i] = at(w + i * n + end) + last_v[i];
+    bad[i] += T(0) * last_w[i];
+  }
+  for (Index j = 0; j < end; j += lanes<T>) {
+    const Vector column = *reinterpret_cast<const Vector*>(b + j);
+#pragma GCC unroll 2
+    for (int i = 0; i < M; ++i) {
+      const Vector moved = keep * at(v + i * n + j) + x[i] * column, to = at(w + i * n + j) + moved;
+      at(v + i * n + j) = moved;
+      at(w + i * n + j) = to;
+      bad[i] += T(0) * to;
+    }
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < M; ++i) at(v + i * n + end) = last_v[i], at(w + i * n + end) = last_w[i];
+}
+
 }  // namespace
 
 }  // namespace chainrule::CR_ISA

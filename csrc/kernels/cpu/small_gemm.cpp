@@ -78,35 +78,45 @@ void tile(const Tile<T>& t) {
       __builtin_prefetch(t.c + i * t.ldc, 1);
       __builtin_prefetch(t.c + i * t.ldc + t.end - 1, 1);
     }
+#pragma GCC unroll 2
   for (int v = 0; v < V; ++v) {  // p = 0, peeled as in dots
     const Vector row = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
+#pragma GCC unroll 8
     for (int i = 0; i < M; ++i) sum[i][v] = a[transpose_a ? i : i * lda] * row;
   }
 #pragma GCC unroll 2
   for (Index p = 1; p < t.k; ++p) {
     b += t.ldb;
     Vector row[V];
+#pragma GCC unroll 2
     for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Vector*>(b + v * lanes<T>);
+#pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
       const T x = transpose_a ? a[p * lda + i] : a[i * lda + p];
+#pragma GCC unroll 2
       for (int v = 0; v < V; ++v) sum[i][v] += x * row[v];
     }
   }
-  const T alpha = t.alpha, beta = t.beta;
-  // Unrolled by order: left to itself GCC keeps these loops, and therefore puts every sum into memory after each tile.
+  // Unrolled by order, here and above: left to itself GCC keeps these loops, and therefore puts every sum into memory before and after each tile.
+  if (t.alpha != T(1))
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[i][v] *= t.alpha;
+  const T beta = t.beta;
   if (t.end == V * lanes<T> && (t.first == 0 || beta == T(0))) {  // columns before `first` get what they had: the same sums
     if (beta == T(0)) {
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>) = alpha * sum[i][v];
+        for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>) = sum[i][v];
     } else {
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) {
           Vector* c = reinterpret_cast<Vector*>(t.c + i * t.ldc + v * lanes<T>);
-          *c = alpha * sum[i][v] + beta * *c;
+          *c = sum[i][v] + beta * *c;
         }
     }
     return;
@@ -115,7 +125,7 @@ void tile(const Tile<T>& t) {
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out + (i * V + v) * lanes<T>) = alpha * sum[i][v];
+    for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out + (i * V + v) * lanes<T>) = sum[i][v];
   store_part(out, V * lanes<T>, M, t);
 }
 
@@ -227,7 +237,29 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, T alpha
                                                                                                  ldb, beta, c, ldc);
 }
 
-#define CR_DEFINE(T) template void gemm(bool, bool, Index, Index, Index, T, const T*, Index, const T*, Index, T, T*, Index);
+// v and w are read and written once; the gradient of one sample is never stored.
+template <class T>
+bool outer_step(Index m, Index n, T scale, const T* a, const T* b, T keep, T* v, T* w) {
+  T total = 0;
+  if (n < lanes<T>) {
+    for (Index e = 0; e < m * n; ++e) {
+      v[e] = keep * v[e] + scale * a[e / n] * b[e % n];
+      w[e] += v[e];
+      total += T(0) * w[e];
+    }
+    return total == T(0);
+  }
+  typename VectorOf<T>::Type bad[2] = {};
+  Index i = 0;
+  for (; i + 2 <= m; i += 2) step_rows<T, 2>(n, {scale * a[i], scale * a[i + 1]}, b, keep, v + i * n, w + i * n, bad);
+  if (i < m) step_rows<T, 1>(n, {scale * a[i]}, b, keep, v + i * n, w + i * n, bad);
+  for (Index l = 0; l < lanes<T>; ++l) total += bad[0][l] + bad[1][l];
+  return total == T(0);
+}
+
+#define CR_DEFINE(T)                                                                                      \
+  template void gemm(bool, bool, Index, Index, Index, T, const T*, Index, const T*, Index, T, T*, Index); \
+  template bool outer_step(Index, Index, T, const T*, const T*, T, T*, T*);
 CR_DEFINE(float)
 CR_DEFINE(double)
 

@@ -31,6 +31,7 @@ Kernels<T> make_table() noexcept {
   k.sgd = &sgd<T>;
   k.rmsprop = &rmsprop<T>;
   k.adam = &adam<T>;
+  k.outer_step = &outer_step<T>;
   k.sum_slots = &sum_slots<T>;
   k.add_penalty = &add_penalty<T>;
   k.sum_square = &sum_square<T>;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// Products as kernels of the emulation, so that the checker sees their reads and writes. One thread an element: exact, slow.
+#include <cublas_v2.h>
+
+#include <algorithm>
+
+#include "emulation/emulation.h"
+
+struct cublasContext {
+  cudaStream_t stream = nullptr;
+};
+
+namespace {
+
+template <class T>
+__global__ void product(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t lda,
+                        const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
+  for (std::int64_t e = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; e < m * n;
+       e += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const std::int64_t i = e % m, j = e / m;
+    T sum = 0;
+    for (std::int64_t p = 0; p < k; ++p) sum += (transpose_a ? a[p + i * lda] : a[i + p * lda]) * (transpose_b ? b[j + p * ldb] : b[p + j * ldb]);
+    T& out = c[i + j * ldc];
+    out = beta == T(0) ? alpha * sum : alpha * sum + beta * out;
+  }
+}
+
+// Numbers from the first to the last of a column-major matrix
+std::size_t extent(std::int64_t rows, std::int64_t columns, std::int64_t ld) { return static_cast<std::size_t>((columns - 1) * ld + rows); }
+
+template <class T>
+cublasStatus_t gemm(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* alpha,
+                    const T* a, std::int64_t lda, const T* b, std::int64_t ldb, const T* beta, T* c, std::int64_t ldc) {
+  const emulation::Entered entered;
+  if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
+  const bool ta = op_a != CUBLAS_OP_N, tb = op_b != CUBLAS_OP_N;
+  const std::int64_t a_rows = ta ? k : m, a_columns = ta ? m : k, b_rows = tb ? n : k, b_columns = tb ? k : n, one = 1;
+  if (m < 0 || n < 0 || k < 0 || lda < std::max(one, a_rows) || ldb < std::max(one, b_rows) || ldc < std::max(one, m)) {
+    emulation::report("cuBLAS gemm: m %ld n %ld k %ld lda %ld ldb %ld ldc %ld: a leading dimension is too small", static_cast<long>(m),
+                      static_cast<long>(n), static_cast<long>(k), static_cast<long>(lda), static_cast<long>(ldb), static_cast<long>(ldc));
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  if (m == 0 || n == 0) return CUBLAS_STATUS_SUCCESS;
+  const auto inside = [](const T* p, std::size_t count) { return emulation::on_device(p, count * sizeof(T)); };
+  if ((k > 0 && !(inside(a, extent(a_rows, a_columns, lda)) && inside(b, extent(b_rows, b_columns, ldb)))) || !inside(c, extent(m, n, ldc))) {
+    emulation::report("cuBLAS gemm: m %ld n %ld k %ld lda %ld ldb %ld ldc %ld: OUT OF BOUNDS of an allocation", static_cast<long>(m),
+                      static_cast<long>(n), static_cast<long>(k), static_cast<long>(lda), static_cast<long>(ldb), static_cast<long>(ldc));
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(std::min<std::int64_t>((m * n + 127) / 128, 1024)));
+  config.blockDim = dim3(128);
+  config.stream = h->stream;
+  const cudaError_t error = cudaLaunchKernelEx(&config, product<T>, ta, tb, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
+  return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
+}  // namespace
+
+cublasStatus_t cublasCreate(cublasHandle_t* h) {
+  *h = new cublasContext;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasDestroy(cublasHandle_t h) {
+  delete h;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s) {
+  if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
+  h->stream = s;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t) { return h ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_INITIALIZED; }
+cublasStatus_t cublasSgemm_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                              const float* alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, const float* beta, float* c,
+                              std::int64_t ldc) {
+  return gemm(h, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+cublasStatus_t cublasDgemm_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                              const double* alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb, const double* beta,
+                              double* c, std::int64_t ldc) {
+  return gemm(h, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
