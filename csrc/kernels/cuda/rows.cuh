@@ -54,7 +54,7 @@ struct Row {
 // row.run<K>(group, i, inside) computes row i and returns the thread's share of the sum that goes to `to`. The groups of a warp go along to its last
 // row: what they share is shuffled by all lanes, so one that is past the end says inside = false and touches nothing.
 template <int K, class R, class To>
-CR_KERNEL rows_kernel(Index rows, int lanes, const __grid_constant__ R row, double* partial, const __grid_constant__ To to) {
+CR_KERNEL(1024) rows_kernel(Index rows, int lanes, const __grid_constant__ R row, double* partial, const __grid_constant__ To to) {
   double sum[1] = {0};
   if constexpr (K > 0) {
     const int size = K > 1 ? warp : lanes, lane = static_cast<int>(threadIdx.x) % warp, per_warp = warp / size;

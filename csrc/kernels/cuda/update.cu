@@ -104,7 +104,7 @@ __device__ __forceinline__ void add_penalty_sums(const Where<T>& where, const Ra
 // it. 16 bytes of each a thread; the whole block in one launch, as a launch takes as long as 10 MB do. The search of a segment is done once a thread and
 // then where it leaves a segment.
 template <class T, class Rule, bool sums>
-CR_KERNEL_OF(T) update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, double* partial) {
+CR_KERNEL(most_threads<T>) update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, double* partial) {
   if (q.to.outcome->fault) return;
   T clip = q.clip;
   if (q.max_norm > T(0)) {
@@ -149,7 +149,8 @@ CR_KERNEL_OF(T) update_kernel(Span span, const __grid_constant__ Step<T, Rule> q
 template <class T>
 Where<T> where_of(const UpdateArgs<T>& q) {
   Where<T> where{nullptr, 0, q.n, 1, {0, q.n, true, T(q.l1), T(q.l2), T(q.threshold)}, !q.device};
-  if (const DeviceUpdate* d = q.device) where.segments = d->segments, where.n_segments = d->n_segments, where.per_sum_of_weights = 1 / d->sum_of_weights;
+  if (const DeviceUpdate* d = q.device)
+    where.segments = d->segments, where.n_segments = d->n_segments, where.per_sum_of_weights = 1 / d->sum_of_weights;
   return where;
 }
 template <class T>
@@ -165,10 +166,10 @@ UpdateSums update(const UpdateArgs<T>& q, const Rule& rule) {
   const DeviceUpdate* d = q.device;
   const bool clips = d && d->max_norm > 0, penalised = q.l1 != 0 || q.l2 != 0 || (d && d->segments);
   const bool sums = !clips && (d && d->segments ? d->penalised : penalised);
-  const Step<T, Rule> step{q.w, q.m, q.v, {q.g, q.g ? q.slots : 0, q.stride}, rule, T(q.clip), T(clips ? d->max_norm : 0), T(d && d->segments ? q.alpha : 1), where_of(q),
-                           penalised && !clips, {d ? d->outcome : fresh_outcome(), !d}};
+  const Step<T, Rule> step{q.w, q.m, q.v, {q.g, q.g ? q.slots : 0, q.stride}, rule, T(q.clip), T(clips ? d->max_norm : 0),
+                           T(d && d->segments ? q.alpha : 1), where_of(q), penalised && !clips, {d ? d->outcome : fresh_outcome(), !d}};
   const Span span = span_of_update(q, q.g);
-  const int threads = threads_of_block_of<T>();
+  const int threads = threads_of_block<T>();
   if (sums) {
     const Index blocks = blocks_for_sums<2>(span.items(), threads);
     launch(update_kernel<T, Rule, true>, blocks, threads, span, step, current().scratch);
@@ -193,8 +194,8 @@ struct AddNorm {
 
 // Numbers an element: w and g (each slot) in, g out: 12 bytes of float bound it.
 template <class T>
-CR_KERNEL_OF(T) norm_kernel(Span span, T* to, const T* from, const __grid_constant__ Gradient<T> gradient, const __grid_constant__ Where<T> where,
-                      double* partial, AddNorm add) {
+CR_KERNEL(most_threads<T>) norm_kernel(Span span, T* to, const T* from, const __grid_constant__ Gradient<T> gradient,
+                                         const __grid_constant__ Where<T> where, double* partial, AddNorm add) {
   if (add.outcome->fault) return;
   Range<T> range{};
   double sum[3] = {0, 0, 0};
@@ -224,7 +225,7 @@ CR_KERNEL_OF(T) norm_kernel(Span span, T* to, const T* from, const __grid_consta
 }
 
 // One thread: what it takes is its launch.
-CR_KERNEL end_step_kernel(Outcome* o, double weight) {
+CR_KERNEL(1024) end_step_kernel(Outcome* o, double weight) {
   if (threadIdx.x != 0 || blockIdx.x != 0 || o->fault) return;
   const double loss = o->loss + o->penalty;
   if (bits_unless_finite(loss)) o->fault |= LossFault;
@@ -258,7 +259,7 @@ void penalised_norm(T* g, const UpdateArgs<T>& q) {
   if (q.n <= 0) return;
   const AddNorm add{q.device->outcome};
   const Span span = span_of_update(q, g);
-  const int threads = threads_of_block_of<T>();
+  const int threads = threads_of_block<T>();
   const Index blocks = blocks_for_sums<3>(span.items(), threads);
   launch(norm_kernel<T>, blocks, threads, span, g, q.w, Gradient<T>{q.g, q.slots, q.stride}, where_of(q), current().scratch, add);
   finish<3>(blocks, add);
