@@ -10,7 +10,11 @@
 #define CR_PRAGMA(text) _Pragma(#text)
 #ifdef __CUDACC__
 #define CR_HD __host__ __device__
+#ifdef __CUDA_ARCH__
 #define CR_UNROLL(n) CR_PRAGMA(unroll n)
+#else
+#define CR_UNROLL(n)  // nvcc hands what it compiles for the host on to a compiler that knows another spelling
+#endif
 #else
 #define CR_HD
 #define CR_UNROLL(n) CR_PRAGMA(GCC unroll n)

@@ -12,13 +12,20 @@ namespace chainrule::cuda {
 
 constexpr int warp = 32;
 constexpr unsigned all_lanes = 0xffffffffu;
-// Every kernel may run in blocks of up to 1024 threads (tests do), which leaves it 64 registers. Of these none needs more.
-#define CR_KERNEL __global__ void __launch_bounds__(1024)
+// A block has up to 1024 threads (in tests), which leaves a kernel 64 registers; arithmetic in double needs more, so there 512 have to do.
+template <class T>
+constexpr int most_threads = sizeof(T) == 8 ? 512 : 1024;
+// 1: without it nvcc makes room for a second such block, and spills.
+#define CR_KERNEL(most) __global__ void __launch_bounds__(most, 1)
 
 // ---- launching ------------------------------------------------------------------------------------------------------------------------------
 
 // Threads of a block, a multiple of 32: `usual` unless a test says otherwise
 inline int threads_of_block(int usual = 256) { return current().threads ? current().threads : usual; }
+template <class T>
+int threads_of_block(int usual = 256) {
+  return static_cast<int>(smaller(threads_of_block(usual), most_threads<T>));
+}
 // Blocks for that many items, one a thread: at most what the card holds at once, since every kernel goes on in strides of the grid
 inline Index blocks_for(Index items, int threads) {
   const Context& c = current();
@@ -77,7 +84,7 @@ __device__ __forceinline__ void visit(const Span& s, F&& f) {
   for (Index i = first_item(); i < s.items(); i += item_step()) f(i);
 }
 template <class T, class F>
-CR_KERNEL each_kernel(Span s, const __grid_constant__ F f) {
+CR_KERNEL(1024) each_kernel(Span s, const __grid_constant__ F f) {
   visit(s, [&](Index i) {
     if (i < s.packs)
       f(Width<width<T>>{}, s.element(i));
@@ -140,7 +147,7 @@ __device__ __forceinline__ void deliver(const double (&sum)[K], double* partial,
 }
 // A few KB: what it takes is its launch. One block, so that the order is one order.
 template <int K, class To>
-CR_KERNEL finish_kernel(const double* partial, Index blocks, const __grid_constant__ To to) {
+CR_KERNEL(1024) finish_kernel(const double* partial, Index blocks, const __grid_constant__ To to) {
   double sum[K];
   for (int k = 0; k < K; ++k) {
     sum[k] = 0;
@@ -161,7 +168,7 @@ void finish(Index blocks, const To& to) {
 
 // f(Width, e, sums) adds what it likes to the thread's sums; `to` gets them all
 template <class T, int K, class F, class To>
-CR_KERNEL sum_kernel(Span s, const __grid_constant__ F f, double* partial, const __grid_constant__ To to) {
+CR_KERNEL(most_threads<T>) sum_kernel(Span s, const __grid_constant__ F f, double* partial, const __grid_constant__ To to) {
   double sum[K] = {};
   visit(s, [&](Index i) {
     if (i < s.packs)
@@ -173,7 +180,7 @@ CR_KERNEL sum_kernel(Span s, const __grid_constant__ F f, double* partial, const
 }
 template <class T, int K, class F, class To>
 void each_sum(const Span& s, const F& f, const To& to) {
-  const int threads = threads_of_block();
+  const int threads = threads_of_block<T>();
   const Index blocks = blocks_for_sums<K>(s.items(), threads);
   launch(sum_kernel<T, K, F, To>, blocks, threads, s, f, current().scratch, to);
   finish<K>(blocks, to);

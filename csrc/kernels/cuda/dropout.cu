@@ -21,7 +21,7 @@ struct Dropout {
 // Bytes an element: 8 of float, 12 where it adds; and ten rounds of two products, about 20 integer operations an element: memory still bounds it.
 // A thread draws one block of Philox and applies it to its four elements, the first and last of which may lie outside.
 template <class T>
-CR_KERNEL dropout_kernel(Dropout<T> q, Index first_block, Index blocks, bool aligned) {
+CR_KERNEL(1024) dropout_kernel(Dropout<T> q, Index first_block, Index blocks, bool aligned) {
   for (Index i = first_item(); i < blocks; i += item_step()) {
     const Index block = first_block + i, e = 4 * block - q.first;
     const auto p = philox4x32_10(Philox<std::uint32_t>{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), q.step, q.purpose_stream},

@@ -9,7 +9,7 @@ namespace {
 // Bytes: the rows in and out; a row of 784 floats is read in whole sectors wherever it lies. Bound by them: 16 bytes a thread, and neighbours share
 // the row's number.
 template <int N, class T>
-CR_KERNEL gather_kernel(T* out, const T* x, const Index* index, Index packs, Index per_row) {
+CR_KERNEL(1024) gather_kernel(T* out, const T* x, const Index* index, Index packs, Index per_row) {
   for (Index i = first_item(); i < packs; i += item_step()) {
     const Position p = position_of(i, per_row);
     store(out + i * N, load<N>(x + (index[p.row] * per_row + p.col) * N));

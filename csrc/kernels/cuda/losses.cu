@@ -32,11 +32,12 @@ struct LossOp {
     const Pack<T, N> v = load<N>(x + e);
     Pack<T, N> t, g;
     if (!labels && levels == 1) t = load<N>(y + e);
-    Position at = rowwise ? position_of(e, cols) : Position{0, 0};
     T value = 0;
     CR_UNROLL(4)
     for (int j = 0; j < N; ++j) {
       T p = 0, factor = scale, weight = 1;
+      Position at{0, 0};
+      if (rowwise) at = position_of(e + j, cols);
       if constexpr (Loss::has_parameter) p = T(level.p[levels == 1 ? 0 : at.col % levels]);
       if (labels)
         t.v[j] = T(labels[at.row] == at.col);
@@ -49,7 +50,6 @@ struct LossOp {
       else
         value += L;
       g.v[j] = factor == T(0) ? T(0) : factor * Loss::gradient(v.v[j], t.v[j], p);
-      if (++at.col == cols) at = {at.row + 1, 0};
     }
     sum[0] += static_cast<double>(value);
     if (dx) store(dx + e, g, accum);

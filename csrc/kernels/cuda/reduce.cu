@@ -10,8 +10,8 @@ namespace {
 // up its rows, lanes and then warps are added in order. Bytes: dz once, in runs of 128; they bound it. One chunk writes db; of several each leaves its
 // sum, in double, for column_finish.
 template <class T>
-CR_KERNEL column_kernel(T* db, const T* dz, Index rows, Index cols, Index ld, int lanes, Index per_chunk, Index tiles, T scale, T keep,
-                        double* partial) {
+CR_KERNEL(1024) column_kernel(T* db, const T* dz, Index rows, Index cols, Index ld, int lanes, Index per_chunk, Index tiles, T scale,
+                              T keep, double* partial) {
   __shared__ T part[warp][warp];
   const int lane = static_cast<int>(threadIdx.x) % warp, w = static_cast<int>(threadIdx.x) / warp, warps = static_cast<int>(blockDim.x) / warp;
   const Index chunks = ceil_div(rows, per_chunk);
@@ -36,7 +36,7 @@ CR_KERNEL column_kernel(T* db, const T* dz, Index rows, Index cols, Index ld, in
 }
 // One column a thread. chunks * 8 bytes a column, coalesced
 template <class T>
-CR_KERNEL column_finish_kernel(T* db, const double* partial, Index chunks, Index cols, T scale, T keep) {
+CR_KERNEL(1024) column_finish_kernel(T* db, const double* partial, Index chunks, Index cols, T scale, T keep) {
   for (Index col = first_item(); col < cols; col += item_step()) {
     double total = 0;
     for (Index c = 0; c < chunks; ++c) total += partial[c * cols + col];
@@ -54,6 +54,7 @@ struct SumSlots {
   __device__ void operator()(Width<N>, Index e) const {
     Pack<T, N> sum{};
     if (count > 0) sum = load<N>(slots + e);
+    CR_UNROLL(2)
     for (Index c = 1; c < count; ++c) {
       const Pack<T, N> x = load<N>(slots + c * stride + e);
       CR_UNROLL(4)

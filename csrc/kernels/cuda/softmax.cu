@@ -9,7 +9,7 @@ namespace {
 
 // a_m = exp(z_m - max z) / sum_l exp(z_l - max z). 2 numbers an element, in and out, bound it.
 template <class T>
-struct SoftmaxForward {
+struct SoftmaxForward : Row<T> {
   T* a;
   const T* z;
   Index cols;
@@ -31,9 +31,10 @@ struct SoftmaxForward {
   }
 };
 
-// dz_m (+)= a_m (da_m - sum_l a_l da_l). 3 numbers an element bound it, 4 where it adds.
+// dz_m (+)= a_m (da_m - sum_l a_l da_l). 3 numbers an element bound it, 4 where it adds; the second reading comes out of the first-level cache, as two
+// rows in registers would not fit.
 template <class T>
-struct SoftmaxBackward {
+struct SoftmaxBackward : Row<T> {
   T* dz;
   const T *da, *a;
   Index cols;
@@ -43,9 +44,9 @@ struct SoftmaxBackward {
     const T *ai = a + i * cols, *dai = da + i * cols;
     const Index n = inside ? cols : 0;
     T mean = 0;
-    columns<K>(group, n, [&](Index j, int) { mean += ai[j] * dai[j]; });
+    columns<0>(group, n, [&](Index j, int) { mean += ai[j] * dai[j]; });
     mean = group.sum(mean);
-    columns<K>(group, n, [&](Index j, int) { store(dz + i * cols + j, Pack<T, 1>{{ai[j] * (dai[j] - mean)}}, accum); });
+    columns<0>(group, n, [&](Index j, int) { store(dz + i * cols + j, Pack<T, 1>{{ai[j] * (dai[j] - mean)}}, accum); });
     return 0;
   }
 };
@@ -53,7 +54,7 @@ struct SoftmaxBackward {
 // L = (sum_m y_m) log sum_l exp(t_l) - sum_m y_m t_m,  t = z - max z, kept finite so that y = 0 makes y t = 0;  dz = (sum_m y_m) softmax(z) - y.
 // z in and dz out, with probabilities y in too: 8 or 12 bytes of float an element bound it; one exp an element hides behind them.
 template <class T>
-struct SoftmaxCrossEntropy {
+struct SoftmaxCrossEntropy : Row<T> {
   LossArgs<T> q;
   template <int K, class Group>
   __device__ double run(const Group& group, Index i, bool inside) const {
@@ -90,15 +91,15 @@ struct SoftmaxCrossEntropy {
 
 template <class T>
 void softmax_forward(T* a, const T* z, Index rows, Index cols) {
-  if (rows * cols > 0) each_row(rows, cols, SoftmaxForward<T>{a, z, cols}, Nowhere{});
+  if (rows * cols > 0) each_row(rows, cols, SoftmaxForward<T>{{}, a, z, cols}, Nowhere{});
 }
 template <class T>
 void softmax_backward(T* dz, const T* da, const T* a, Index rows, Index cols, Accum accum) {
-  if (rows * cols > 0) each_row(rows, cols, SoftmaxBackward<T>{dz, da, a, cols, accum}, Nowhere{});
+  if (rows * cols > 0) each_row(rows, cols, SoftmaxBackward<T>{{}, dz, da, a, cols, accum}, Nowhere{});
 }
 template <class T>
 double softmax_cross_entropy(const LossArgs<T>& q) {
-  return loss_value(q, [&](const AddLoss& to) { each_row(q.rows, q.cols, SoftmaxCrossEntropy<T>{q}, to); });
+  return loss_value(q, [&](const AddLoss& to) { each_row(q.rows, q.cols, SoftmaxCrossEntropy<T>{{}, q}, to); });
 }
 
 #define CR_DEFINE(T)                                                              \

@@ -9,7 +9,7 @@ namespace {
 // z (rows, units) = x W^T, one number a warp: its lanes take the stored numbers of the row in turn, so that value and column come in runs of 128 bytes and
 // the columns of one row of W, which lie near each other, share sectors. Bound by those sectors: 32 bytes a stored number and unit at worst.
 template <class T>
-CR_KERNEL sparse_forward_kernel(T* z, Index ldz, SparseArgs<T> x, Index n_in, const T* w, Index units) {
+CR_KERNEL(most_threads<T>) sparse_forward_kernel(T* z, Index ldz, SparseArgs<T> x, Index n_in, const T* w, Index units) {
   const int lane = static_cast<int>(threadIdx.x) % warp;
   for (Index task = first_item() / warp; task < x.rows * units; task += item_step() / warp) {
     const Position at = position_of(task, units);
@@ -25,7 +25,7 @@ CR_KERNEL sparse_forward_kernel(T* z, Index ldz, SparseArgs<T> x, Index n_in, co
 // from one of its loads of dW to the store that depends on it; as many units as the card has warps hide that. A column that occurs twice among 32
 // numbers is added up by the first lane that has it.
 template <class T>
-CR_KERNEL sparse_backward_kernel(T* dw, const T* dz, Index ldz, SparseArgs<T> x, Index n_in, Index units, T scale, T keep) {
+CR_KERNEL(most_threads<T>) sparse_backward_kernel(T* dw, const T* dz, Index ldz, SparseArgs<T> x, Index n_in, Index units, T scale, T keep) {
   const int lane = static_cast<int>(threadIdx.x) % warp;
   for (Index u = first_item() / warp; u < units; u += item_step() / warp) {
     T* dwu = dw + u * n_in;
@@ -59,13 +59,13 @@ CR_KERNEL sparse_backward_kernel(T* dw, const T* dz, Index ldz, SparseArgs<T> x,
 template <class T>
 void sparse_forward(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T* w, Index units) {
   if (x.rows * units <= 0) return;
-  const int threads = threads_of_block();
+  const int threads = threads_of_block<T>();
   launch(sparse_forward_kernel<T>, blocks_for(x.rows * units * warp, threads), threads, z, ldz, x, n_in, w, units);
 }
 template <class T>
 void sparse_backward(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep) {
   if (units <= 0) return;
-  const int threads = threads_of_block(64);  // few units: over as many processors as there are
+  const int threads = threads_of_block<T>(64);  // few units: over as many processors as there are
   launch(sparse_backward_kernel<T>, blocks_for(units * warp, threads), threads, dw, dz, ldz, x, n_in, units, scale, keep);
 }
 

@@ -21,16 +21,16 @@ template <class T>
 struct Range {
   Index begin, end;
   bool active;
-  T l1, l2, threshold;
-  T weigh_abs, weigh_square;  // in the sums
+  T l1, l2, proximal;
 };
 
 template <class T>
 struct Where {
   const DeviceSegment* segments;
   Index n_segments, n;
-  double per_sum_of_weights, alpha;
+  double per_sum_of_weights;
   Range<T> all;  // if there are no segments
+  bool apart;    // the sums count |w| and w^2 as they are
 
   __device__ Range<T> at(Index e) const {
     if (!segments) return all;
@@ -43,12 +43,12 @@ struct Where {
         first = middle + 1;
     }
     const Index before = first > 0 ? segments[first - 1].end : 0;
-    if (first == n_segments) return {before, n, false, 0, 0, 0, 0, 0};
+    if (first == n_segments) return {before, n, false, 0, 0, 0};
     const DeviceSegment s = segments[first];
-    if (s.begin > e) return {before, s.begin, false, 0, 0, 0, 0, 0};
+    if (s.begin > e) return {before, s.begin, false, 0, 0, 0};
     const double l1 = s.l1 + s.l1_per_sample * per_sum_of_weights, l2 = s.l2 + s.l2_per_sample * per_sum_of_weights;
     const double proximal = s.proximal + s.proximal_per_sample * per_sum_of_weights;
-    return {s.begin, s.end, true, T(l1), T(l2), T(alpha * proximal), T(l1 + proximal), T(l2)};
+    return {s.begin, s.end, true, T(l1), T(l2), T(proximal)};
   }
 };
 
@@ -60,6 +60,7 @@ struct Gradient {
   __device__ __forceinline__ Pack<T, N> at(Index e) const {
     Pack<T, N> sum{};
     if (slots > 0) sum = load<N>(g + e);
+    CR_UNROLL(2)
     for (Index c = 1; c < slots; ++c) {
       const Pack<T, N> x = load<N>(g + c * stride + e);
       CR_UNROLL(4)
@@ -87,23 +88,23 @@ struct Step {
   T *w, *m, *v;
   Gradient<T> gradient;
   Rule rule;
-  T clip, max_norm;
+  T clip, max_norm, threshold;  // threshold: of a proximal of 1
   Where<T> where;
   bool penalise;  // whether the gradient takes l1 and l2
   AddPenaltyTo to;
 };
 
 template <class T>
-__device__ __forceinline__ void add_penalty_sums(const Range<T>& range, T w, T* sums) {
-  sums[0] += range.weigh_abs * absolute(w);
-  sums[1] += range.weigh_square * (w * w);
+__device__ __forceinline__ void add_penalty_sums(const Where<T>& where, const Range<T>& range, T w, T* sums) {
+  sums[0] += (where.apart ? T(1) : range.l1 + (where.segments ? range.proximal : T(0))) * absolute(w);
+  sums[1] += (where.apart ? T(1) : range.l2) * (w * w);
 }
 
 // Numbers an element: w in and out, g in (each slot), m and v in and out: 12 bytes of float for plain SGD, 20 with momentum, 28 for Adam, which bound
 // it. 16 bytes of each a thread; the whole block in one launch, as a launch takes as long as 10 MB do. The search of a segment is done once a thread and
 // then where it leaves a segment.
 template <class T, class Rule, bool sums>
-CR_KERNEL update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, double* partial) {
+CR_KERNEL(most_threads<T>) update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, double* partial) {
   if (q.to.outcome->fault) return;
   T clip = q.clip;
   if (q.max_norm > T(0)) {
@@ -124,10 +125,10 @@ CR_KERNEL update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, doub
       if (e + j < range.begin || e + j >= range.end) range = q.where.at(e + j);
       if (!range.active) continue;
       g.v[j] *= clip;
-      if constexpr (sums) add_penalty_sums(range, w.v[j], part);
+      if constexpr (sums) add_penalty_sums(q.where, range, w.v[j], part);
       if (q.penalise) g.v[j] += penalty_gradient(w.v[j], range.l1, range.l2);
       q.rule(w.v, g.v, m.v, v.v, j, overflow);
-      if (range.threshold > T(0)) w.v[j] = soft_threshold(w.v[j], range.threshold);
+      if (range.proximal > T(0)) w.v[j] = soft_threshold(w.v[j], q.threshold * range.proximal);
     }
     store(q.w + e, w);
     if constexpr (moments<Rule> > 0) store(q.v + e, v);
@@ -147,11 +148,9 @@ CR_KERNEL update_kernel(Span span, const __grid_constant__ Step<T, Rule> q, doub
 
 template <class T>
 Where<T> where_of(const UpdateArgs<T>& q) {
-  Where<T> where{nullptr, 0, q.n, 1, q.alpha, {0, q.n, true, T(q.l1), T(q.l2), T(q.threshold), 1, 1}};
-  if (const DeviceUpdate* d = q.device) {
+  Where<T> where{nullptr, 0, q.n, 1, {0, q.n, true, T(q.l1), T(q.l2), T(q.threshold)}, !q.device};
+  if (const DeviceUpdate* d = q.device)
     where.segments = d->segments, where.n_segments = d->n_segments, where.per_sum_of_weights = 1 / d->sum_of_weights;
-    where.all.weigh_abs = T(q.l1), where.all.weigh_square = T(q.l2);
-  }
   return where;
 }
 template <class T>
@@ -167,10 +166,10 @@ UpdateSums update(const UpdateArgs<T>& q, const Rule& rule) {
   const DeviceUpdate* d = q.device;
   const bool clips = d && d->max_norm > 0, penalised = q.l1 != 0 || q.l2 != 0 || (d && d->segments);
   const bool sums = !clips && (d && d->segments ? d->penalised : penalised);
-  const Step<T, Rule> step{q.w, q.m, q.v, {q.g, q.g ? q.slots : 0, q.stride}, rule, T(q.clip), T(clips ? d->max_norm : 0), where_of(q),
-                           penalised && !clips, {d ? d->outcome : fresh_outcome(), !d}};
+  const Step<T, Rule> step{q.w, q.m, q.v, {q.g, q.g ? q.slots : 0, q.stride}, rule, T(q.clip), T(clips ? d->max_norm : 0),
+                           T(d && d->segments ? q.alpha : 1), where_of(q), penalised && !clips, {d ? d->outcome : fresh_outcome(), !d}};
   const Span span = span_of_update(q, q.g);
-  const int threads = threads_of_block();
+  const int threads = threads_of_block<T>();
   if (sums) {
     const Index blocks = blocks_for_sums<2>(span.items(), threads);
     launch(update_kernel<T, Rule, true>, blocks, threads, span, step, current().scratch);
@@ -195,8 +194,8 @@ struct AddNorm {
 
 // Numbers an element: w and g (each slot) in, g out: 12 bytes of float bound it.
 template <class T>
-CR_KERNEL norm_kernel(Span span, T* to, const T* from, const __grid_constant__ Gradient<T> gradient, const __grid_constant__ Where<T> where,
-                      double* partial, AddNorm add) {
+CR_KERNEL(most_threads<T>) norm_kernel(Span span, T* to, const T* from, const __grid_constant__ Gradient<T> gradient,
+                                         const __grid_constant__ Where<T> where, double* partial, AddNorm add) {
   if (add.outcome->fault) return;
   Range<T> range{};
   double sum[3] = {0, 0, 0};
@@ -210,7 +209,7 @@ CR_KERNEL norm_kernel(Span span, T* to, const T* from, const __grid_constant__ G
       if (e + j < range.begin || e + j >= range.end) range = where.at(e + j);
       if (!range.active) continue;
       g.v[j] += penalty_gradient(w.v[j], range.l1, range.l2);
-      add_penalty_sums(range, w.v[j], part);
+      add_penalty_sums(where, range, w.v[j], part);
       part[2] += g.v[j] * g.v[j];
     }
     store(to + e, g);
@@ -226,7 +225,7 @@ CR_KERNEL norm_kernel(Span span, T* to, const T* from, const __grid_constant__ G
 }
 
 // One thread: what it takes is its launch.
-CR_KERNEL end_step_kernel(Outcome* o, double weight) {
+CR_KERNEL(1024) end_step_kernel(Outcome* o, double weight) {
   if (threadIdx.x != 0 || blockIdx.x != 0 || o->fault) return;
   const double loss = o->loss + o->penalty;
   if (bits_unless_finite(loss)) o->fault |= LossFault;
@@ -260,7 +259,7 @@ void penalised_norm(T* g, const UpdateArgs<T>& q) {
   if (q.n <= 0) return;
   const AddNorm add{q.device->outcome};
   const Span span = span_of_update(q, g);
-  const int threads = threads_of_block();
+  const int threads = threads_of_block<T>();
   const Index blocks = blocks_for_sums<3>(span.items(), threads);
   launch(norm_kernel<T>, blocks, threads, span, g, q.w, Gradient<T>{q.g, q.slots, q.stride}, where_of(q), current().scratch, add);
   finish<3>(blocks, add);
