@@ -119,6 +119,15 @@ struct SparseArgs {
   Index rows;
 };
 
+// ---- convolution over images (n, height, width, channels); a sequence (n, T, channels) has height 1 --------------------------------------------
+// z[i, y, x, f] = sum over ky, kx, c of W[f, ky, kx, c] X[i, stride_height y + dilation_height ky - top, stride_width x + dilation_width kx - left, c'],
+// c' = c + (group of f) channels / groups; X is 0 outside the image. W (filters, kernel_height, kernel_width, channels / groups).
+struct ConvShape {
+  Index height, width, channels;
+  Index out_height, out_width, filters;
+  Index kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width, top, left, groups;
+};
+
 // ---- the table ------------------------------------------------------------------------------------------------------------------------------
 template <class T>
 struct Kernels {
@@ -135,6 +144,14 @@ struct Kernels {
   void (*sparse_forward)(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T* w, Index units);
   // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
   void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
+
+  // Convolution of n images; `scratch` is room for conv_scratch numbers. z (n, out_height, out_width, filters), filters [first, end) of it.
+  Index (*conv_scratch)(const ConvShape& s);
+  void (*conv_forward)(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch);
+  // forward was z = W * x, so dx (+)= its transpose applied to dz: channels [first, end) of it
+  void (*conv_backward)(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
+  // forward was z = W * x, so dW = keep dW + scale sum over images and pixels of dz x: filters [first, end) of it; added image after image
+  void (*conv_gradient)(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T* scratch);
 
   // db (cols,) = keep db + scale sum_i dz (rows, cols, ld); on the CPU added in increasing i
   void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);

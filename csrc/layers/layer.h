@@ -93,6 +93,7 @@ class Layer {
   virtual bool takes_sparse() const { return false; }  // forward and gradient take an input of one axis as sparse rows
   virtual bool reads_output() const { return false; }  // backward reads a
   virtual bool splits_columns() const { return false; }
+  virtual bool splits_inputs() const { return splits_columns(); }  // gradient takes a part of the input's columns
   virtual bool steps() const { return false; }   // gradient can take the step of one row itself
   virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it
   virtual double activation_parameter() const { return 0; }

@@ -16,6 +16,8 @@ constexpr Entry list[] = {
     {"input", make<Input>},
     {"standardize", make<Standardize>},
     {"dense", make<Dense>},
+    {"conv1d", make<Conv>},
+    {"conv2d", make<Conv>},
     {"activation", make<Activation>},
     {"dropout", make<Dropout>},
     {"flatten", make<Flatten>},

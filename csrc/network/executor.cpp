@@ -45,10 +45,11 @@ std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Pha
     for (Index r = 0; r < n; r += rows) list.push_back({r, std::min(n, r + rows), 0, out});
     return list;
   }
+  const double work = op.layer->work(step.in_shapes.data(), op.shape);  // units n_in of a dense layer, and as many times more as a kernel has taps
   const TileSize size = step.sparse >= 0           ? TileSize{256, sparse_units(out, static_cast<Index>(w.sparse[at(step.sparse)].value.size()))}
-                        : phase == Phase::Forward  ? product_tiles(n * per_sample, out, in)
-                        : phase == Phase::Backward ? product_tiles(n * per_sample, in, out)
-                                                   : gradient_tiles(out, in, n * per_sample);
+                        : phase == Phase::Forward  ? product_tiles(n * per_sample, out, static_cast<Index>(work) / out)
+                        : phase == Phase::Backward ? product_tiles(n * per_sample, in, static_cast<Index>(work) / in)
+                                                   : gradient_tiles(out, static_cast<Index>(work) / out, n * per_sample);
   const Index columns = phase == Phase::Backward ? in : out, rows = phase == Phase::Gradient ? n : std::max<Index>(1, size.rows / per_sample);
   for (Index r = 0; r < n; r += rows)
     for (Index c = 0; c < columns; c += size.columns) list.push_back({r, std::min(n, r + rows), c, std::min(columns, c + size.columns)});
@@ -87,14 +88,16 @@ void Executor<T>::late_gradients(Workspace<T>& w, Into<T> into) {
   const bool chunks = plan_.by_chunks(job_.n, job_.time);
   for (const Step& s : plan_.steps) {
     if (!s.weights) continue;
-    const Index units = plan_.graph.ops[at(s.op)].shape.columns(job_.time), n_in = s.in_shapes[0].columns(job_.time);
+    const Op& op = plan_.graph.ops[at(s.op)];
+    const Index units = op.shape.columns(job_.time), n_in = s.in_shapes[0].columns(job_.time);
     if (chunks) {
       steps_.gradient(s, w, rows, 0, units, 0, n_in, into);
       continue;
     }
-    const TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
+    TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
                           : into.step   ? TileSize{std::max<Index>(1, 65536 / n_in), n_in}
                                         : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+    if (!op.layer->splits_inputs()) size.columns = n_in;
     const Index down = (units + size.rows - 1) / size.rows, across = (n_in + size.columns - 1) / size.columns;
     parallel_for(down * across, num_threads(), [&](Index t, int) {  // a commit: nothing stops it
       const Index u = t / across * size.rows, i = t % across * size.columns;
