@@ -39,8 +39,12 @@ class Graph:
         net = cr.Network(inputs=self.inputs, outputs=outputs, dtype=dtype, seed=seed)
         random = np.random.default_rng(seed)
         for name, a in net.parameters.items():
-            if name.endswith(".b"):
+            if name.endswith((".b", ".gain", ".bias")):
                 a[...] = random.normal(size=a.shape) / 2
+        for name, a in net.state.items():
+            if name.endswith(".variance"):  # of a batch norm
+                a[...] = random.uniform(0.5, 2, a.shape)
+                net.state[name.replace("variance", "mean")][...] = random.normal(size=a.shape)
         return net
 
 
@@ -275,15 +279,20 @@ def input_as_output() -> Graph:
 
 
 def dropout() -> Graph:
-    """A Dropout used twice draws two masks; one at the input, one before the output, one on sequences."""
+    """A Dropout used twice draws two masks; one at the input, one before the output, one on sequences; whole samples dropped."""
     x, s = cr.Input(6), cr.Input((3, 4))
     drop = cr.Dropout(0.4)
     h = cr.Dense(6, "tanh")(cr.Dropout(0.3, name="first")(x))
     a = drop(h) + drop(h)
     return Graph(
         [x, s],
-        [cr.Dense(2)(a), cr.Dropout(0.5)(cr.Dense(3, "relu")(x)), cr.Dense(3, "softmax")(drop(cr.Dense(4)(s)))],
-        ["squared_error", "squared_error", "cross_entropy"],
+        [
+            cr.Dense(2)(a),
+            cr.Dropout(0.5)(cr.Dense(3, "relu")(x)),
+            cr.Dense(3, "softmax")(drop(cr.Dense(4)(s))),
+            s + cr.StochasticDepth(0.5)(cr.Dense(4)(s)),
+        ],
+        ["squared_error", "squared_error", "cross_entropy", "squared_error"],
     )
 
 
@@ -293,6 +302,38 @@ def standardize() -> Graph:
     n = cr.Standardize()(x)
     m = cr.Standardize(name="inner")(cr.Dense(5, "tanh")(n))
     return Graph([x, s], [cr.Dense(3, "softmax")(m), cr.Dense(4)(n) * n, cr.Dense(2)(cr.Standardize()(s))], ["cross_entropy"] + ["squared_error"] * 2)
+
+
+def norms() -> Graph:
+    """Layer, RMS and group norm: of rows, sequences and images, with and without parameters, shared, frozen, before a fused activation."""
+    x, s, m = cr.Input(6), cr.Input((None, 4)), cr.Input((2, 3, 6))
+    layer = cr.LayerNorm()
+    h = cr.Activation("tanh")(layer(cr.Dense(6)(x)))
+    outputs = [
+        cr.Dense(3, "softmax")(layer(h)),
+        cr.RMSNorm()(cr.Dense(5)(s)),
+        cr.Activation("silu")(cr.GroupNorm(3)(cr.Dense(6)(m))),
+        cr.GroupNorm(2, bias=False)(x) + cr.LayerNorm(gain=False, bias=False)(x),
+        cr.LayerNorm(trainable=False)(cr.Dense(4)(s)),
+        cr.GroupNorm(1, gain=False)(s) * cr.RMSNorm(gain=False)(s),
+        cr.RMSNorm(bias=True)(cr.GroupNorm(6)(m)),
+    ]
+    return Graph([x, s, m], outputs, ["cross_entropy"] + ["squared_error"] * 6)
+
+
+def batch_norm() -> Graph:
+    """Statistics over samples and positions: of sequences and images, with and without parameters, shared, frozen, before a fused activation."""
+    s, m = cr.Input((None, 4)), cr.Input((2, 3, 5))
+    layer = cr.BatchNorm()
+    h = cr.Activation("tanh")(layer(cr.Dense(4)(s)))
+    outputs = [
+        cr.Dense(3, "softmax")(layer(h)),
+        cr.Activation("silu")(cr.BatchNorm(0.3)(cr.Dense(6)(m))),
+        cr.BatchNorm(gain=False)(s) + h,
+        cr.BatchNorm(trainable=False)(cr.Dense(5)(m)) * cr.BatchNorm(gain=False, bias=False)(m),
+        cr.Dense(2)(cr.BatchNorm(bias=False)(m)),
+    ]
+    return Graph([s, m], outputs, ["cross_entropy"] + ["squared_error"] * 4)
 
 
 def softmax_inside() -> Graph:
@@ -374,6 +415,6 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
         several, shared, shared_inputs, frozen, bias_free, powers, concatenate, flatten, symbolic, activations_anywhere, read_outputs, twice,
-        input_as_output, dropout, standardize, softmax_inside, other_pairs, regressions, own_loss,
+        input_as_output, dropout, standardize, norms, batch_norm, softmax_inside, other_pairs, regressions, own_loss,
     )
 } | {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}  # fmt: skip
