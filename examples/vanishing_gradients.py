@@ -41,8 +41,8 @@ def residual(depth: int, seed: int) -> cr.Network:
 
 
 def norms(net: cr.Network, X: Array, y: Array) -> Array:
-    """The norm of delta^(k) of each layer, first to last."""
-    deltas = net.gradient(X, y, training=True).deltas
+    """The norm of delta^(k) of each layer, first to last; in float32 some squares would be 0."""
+    deltas = net.astype("float64").gradient(X, y, training=True).deltas
     return np.array([np.linalg.norm(delta) for delta in deltas.values()][::-1])
 
 
@@ -61,8 +61,9 @@ def draw(found: dict[str, Array], accuracy: dict[str, list[float]], path: Path) 
         )
     left.set(xlabel="layer k", ylabel=r"norm of $\delta^{(k)}$ before training", title=f"{len(values) - 1} layers of {WIDTH} units and an output")
     right.set(xlabel="epoch", ylabel="accuracy on the test rows in %", ylim=(0, 102), title="the digits, trained alike")
+    left.legend(frameon=False)
+    right.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.14))
     for ax in (left, right):
-        ax.legend(frameon=False)
         ax.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 

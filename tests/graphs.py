@@ -11,6 +11,7 @@ import chainrule as cr
 import numpy as np
 from chainrule import reference
 from compare import assert_close
+from graphs_norm import batch_norm, norms
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -304,38 +305,6 @@ def standardize() -> Graph:
     return Graph([x, s], [cr.Dense(3, "softmax")(m), cr.Dense(4)(n) * n, cr.Dense(2)(cr.Standardize()(s))], ["cross_entropy"] + ["squared_error"] * 2)
 
 
-def norms() -> Graph:
-    """Layer, RMS and group norm: of rows, sequences and images, with and without parameters, shared, frozen, before a fused activation."""
-    x, s, m = cr.Input(6), cr.Input((None, 4)), cr.Input((2, 3, 6))
-    layer = cr.LayerNorm()
-    h = cr.Activation("tanh")(layer(cr.Dense(6)(x)))
-    outputs = [
-        cr.Dense(3, "softmax")(layer(h)),
-        cr.RMSNorm()(cr.Dense(5)(s)),
-        cr.Activation("silu")(cr.GroupNorm(3)(cr.Dense(6)(m))),
-        cr.GroupNorm(2, bias=False)(x) + cr.LayerNorm(gain=False, bias=False)(x),
-        cr.LayerNorm(trainable=False)(cr.Dense(4)(s)),
-        cr.GroupNorm(1, gain=False)(s) * cr.RMSNorm(gain=False)(s),
-        cr.RMSNorm(bias=True)(cr.GroupNorm(6)(m)),
-    ]
-    return Graph([x, s, m], outputs, ["cross_entropy"] + ["squared_error"] * 6)
-
-
-def batch_norm() -> Graph:
-    """Statistics over samples and positions: of sequences and images, with and without parameters, shared, frozen, before a fused activation."""
-    s, m = cr.Input((None, 4)), cr.Input((2, 3, 5))
-    layer = cr.BatchNorm()
-    h = cr.Activation("tanh")(layer(cr.Dense(4)(s)))
-    outputs = [
-        cr.Dense(3, "softmax")(layer(h)),
-        cr.Activation("silu")(cr.BatchNorm(0.3)(cr.Dense(6)(m))),
-        cr.BatchNorm(gain=False)(s) + h,
-        cr.BatchNorm(trainable=False)(cr.Dense(5)(m)) * cr.BatchNorm(gain=False, bias=False)(m),
-        cr.Dense(2)(cr.BatchNorm(bias=False)(m)),
-    ]
-    return Graph([s, m], outputs, ["cross_entropy"] + ["squared_error"] * 4)
-
-
 def softmax_inside() -> Graph:
     """A gate: softmax in the middle, of one row and of sequences."""
     x, s = cr.Input(4), cr.Input((3, 5))
@@ -415,6 +384,8 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
         several, shared, shared_inputs, frozen, bias_free, powers, concatenate, flatten, symbolic, activations_anywhere, read_outputs, twice,
-        input_as_output, dropout, standardize, norms, batch_norm, softmax_inside, other_pairs, regressions, own_loss,
+        input_as_output, dropout, standardize, softmax_inside, other_pairs, regressions, own_loss,
     )
-} | {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}  # fmt: skip
+}  # fmt: skip
+GRAPHS |= {f.__name__: lambda f=f: Graph(*f()) for f in (norms, batch_norm)}
+GRAPHS |= {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}
