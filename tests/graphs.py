@@ -11,6 +11,7 @@ import chainrule as cr
 import numpy as np
 from chainrule import reference
 from compare import assert_close
+from graphs_norm import batch_norm, norms
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,8 +40,12 @@ class Graph:
         net = cr.Network(inputs=self.inputs, outputs=outputs, dtype=dtype, seed=seed)
         random = np.random.default_rng(seed)
         for name, a in net.parameters.items():
-            if name.endswith(".b"):
+            if name.endswith((".b", ".gain", ".bias")):
                 a[...] = random.normal(size=a.shape) / 2
+        for name, a in net.state.items():
+            if name.endswith(".variance"):  # of a batch norm
+                a[...] = random.uniform(0.5, 2, a.shape)
+                net.state[name.replace("variance", "mean")][...] = random.normal(size=a.shape)
         return net
 
 
@@ -275,15 +280,20 @@ def input_as_output() -> Graph:
 
 
 def dropout() -> Graph:
-    """A Dropout used twice draws two masks; one at the input, one before the output, one on sequences."""
+    """A Dropout used twice draws two masks; one at the input, one before the output, one on sequences; whole samples dropped."""
     x, s = cr.Input(6), cr.Input((3, 4))
     drop = cr.Dropout(0.4)
     h = cr.Dense(6, "tanh")(cr.Dropout(0.3, name="first")(x))
     a = drop(h) + drop(h)
     return Graph(
         [x, s],
-        [cr.Dense(2)(a), cr.Dropout(0.5)(cr.Dense(3, "relu")(x)), cr.Dense(3, "softmax")(drop(cr.Dense(4)(s)))],
-        ["squared_error", "squared_error", "cross_entropy"],
+        [
+            cr.Dense(2)(a),
+            cr.Dropout(0.5)(cr.Dense(3, "relu")(x)),
+            cr.Dense(3, "softmax")(drop(cr.Dense(4)(s))),
+            s + cr.StochasticDepth(0.5)(cr.Dense(4)(s)),
+        ],
+        ["squared_error", "squared_error", "cross_entropy", "squared_error"],
     )
 
 
@@ -376,4 +386,6 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
         several, shared, shared_inputs, frozen, bias_free, powers, concatenate, flatten, symbolic, activations_anywhere, read_outputs, twice,
         input_as_output, dropout, standardize, softmax_inside, other_pairs, regressions, own_loss,
     )
-} | {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}  # fmt: skip
+}  # fmt: skip
+GRAPHS |= {f.__name__: lambda f=f: Graph(*f()) for f in (norms, batch_norm)}
+GRAPHS |= {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}

@@ -138,7 +138,14 @@ py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
   without_gil(signals, [&] {
     if (h.card) return device_backward(h, plan, data, feed, signals, tape->step, pointers, dz, parameters);
     T* g = parameters ? net.gradients() : nullptr;
-    Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(h.tape_space, pointers, dz, g);
+    Executor<T> executor(plan, job_for(net, feed, data, signals, tape->step));
+    executor.backward_all(h.tape_space, pointers, dz, g);
+    if (!plan.shared || !parameters) return;
+    if (!net.pending.size()) {
+      net.pending = Block<T>(net.graph.n_state);
+      std::copy(net.state.data(), net.state.data() + net.graph.n_state, net.pending.data());
+    }
+    executor.learn(h.tape_space, net.pending.data());
   });
   py::list dx;
   for (int v : net.graph.inputs) {
@@ -194,6 +201,8 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   mode.training = training;
   mode.keep = keep || per_sample;
   const Plan& plan = net.plan(mode);
+  CR_CHECK(!per_sample || !plan.shared,
+           "[gradient] per_sample=True and training=True: a sample has no gradient of its own where batch norm couples the rows");
   const Data<T>& data = a->data;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
   const Index slots = !h.card && plan.by_chunks(data.rows, data.time) ? plan.slots(data.rows, data.time) : 1, P = net.graph.n_parameters;

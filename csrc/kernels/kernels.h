@@ -196,6 +196,25 @@ struct Kernels {
   void (*standardize_forward)(T* y, const T* x, const T* mean, const T* scale, Index rows, Index cols);
   void (*standardize_backward)(T* dx, const T* dy, const T* scale, Index rows, Index cols, Accum accum);
 
+  // Rows of x (rows, cols): xhat = (x - m) / sqrt(v + eps), m the row's mean (not `centred`: 0), v the mean of (x - m)^2. gain, bias (cols,); null: 1, 0.
+  // y = gain xhat + bias; y == x allowed
+  void (*norm_forward)(T* y, const T* x, const T* gain, const T* bias, Index rows, Index cols, double eps, bool centred);
+  // g = gain dy, so dx (+)= (g - mean g - xhat mean(g xhat)) / sqrt(v + eps), the means over the row (not centred: without mean g); dx == dy allowed
+  void (*norm_backward)(T* dx, const T* dy, const T* x, const T* gain, Index rows, Index cols, double eps, bool centred, Accum accum);
+  // dgain = keep dgain + scale sum_i dy xhat, dbias = keep dbias + scale sum_i dy, each (cols,) or null
+  void (*norm_gradient)(T* dgain, T* dbias, const T* dy, const T* x, Index rows, Index cols, double eps, bool centred, T scale, T keep);
+
+  // Columns of x (rows, cols); sum, square, product (cols,): working type inside runs of 64 rows, double across them.
+  // sum = sum_i x, square = sum_i (x - sum / rows)^2
+  void (*column_moments)(double* sum, double* square, const T* x, Index rows, Index cols);
+  // sum = sum_i dy, product = sum_i dy (x - mean)
+  void (*column_products)(double* sum, double* product, const T* dy, const T* x, const T* mean, Index rows, Index cols);
+  // y = scale (x - mean) + shift; y == x allowed
+  void (*affine_forward)(T* y, const T* x, const T* mean, const T* scale, const T* shift, Index rows, Index cols);
+  // dx (+)= scale dy + slope (x - mean) + shift; dx == dy allowed
+  void (*affine_backward)(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
+                          Accum accum);
+
   void (*add)(T* y, const T* x, Index n, Accum accum);                     // y (+)= x
   void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2
 };

@@ -63,6 +63,7 @@ struct Call {
   T* step = nullptr;                    // gradient, where the layer says `steps` and the batch is one row: the parameters, to which dw is then added;
   std::atomic<bool>* finite = nullptr;  // becomes false where one of them is not finite
   T* spare = nullptr;      // on a card, whose memory a layer may not touch itself: room for as many numbers as the largest value; null on the CPU
+  T* shared = nullptr;     // of a layer that couples rows: what `combine` leaves for them all
   SparseArgs<T> sparse{};  // the rows of x[0] (then null) where the layer says `takes_sparse` and they are sparse
 };
 
@@ -109,15 +110,32 @@ class Layer {
     return -1;
   }
 
+  // Where the rows of a batch depend on each other (batch norm in training): before `forward`, and again before `backward`, `reduce` leaves `part` numbers
+  // of each range of rows, and `combine` (once, of all ranges in order) `shared` numbers for all rows; on the way back it also does `gradient`'s work.
+  // `learn` changes the layer's state by what `combine` left: belongs to the commit of a step. `require_rows` raises where a batch has too few matrix rows.
+  virtual bool couples_rows(bool training) const {
+    (void)training;
+    return false;
+  }
+  virtual Index part(const Shape*) const { return 0; }
+  virtual Index shared(const Shape*) const { return 0; }
+  virtual void require_rows(Index) const {}
+
   virtual void forward(const Call<float>&) const {}
   virtual void forward(const Call<double>&) const {}
   virtual void backward(const Call<float>&) const {}
   virtual void backward(const Call<double>&) const {}
   virtual void gradient(const Call<float>&) const {}
   virtual void gradient(const Call<double>&) const {}
+  virtual void reduce(const Call<float>&, bool, double*) const {}
+  virtual void reduce(const Call<double>&, bool, double*) const {}
+  virtual void combine(const Call<float>&, bool, const double*, Index) const {}
+  virtual void combine(const Call<double>&, bool, const double*, Index) const {}
+  virtual void learn(const Call<float>&, float*) const {}
+  virtual void learn(const Call<double>&, double*) const {}
 };
 
-// Forwards the six virtuals to templates run_forward<T>, run_backward<T>, run_gradient<T> of the layer.
+// Forwards the virtuals to templates run_forward<T>, run_backward<T>, run_gradient<T>, run_reduce<T>, run_combine<T>, run_learn<T> of the layer.
 template <class Self>
 class LayerOf : public Layer {
  public:
@@ -128,6 +146,16 @@ class LayerOf : public Layer {
   void backward(const Call<double>& c) const override { self().template run_backward<double>(c); }
   void gradient(const Call<float>& c) const override { self().template run_gradient<float>(c); }
   void gradient(const Call<double>& c) const override { self().template run_gradient<double>(c); }
+  void reduce(const Call<float>& c, bool backward, double* part) const override { self().template run_reduce<float>(c, backward, part); }
+  void reduce(const Call<double>& c, bool backward, double* part) const override { self().template run_reduce<double>(c, backward, part); }
+  void combine(const Call<float>& c, bool backward, const double* parts, Index n) const override {
+    self().template run_combine<float>(c, backward, parts, n);
+  }
+  void combine(const Call<double>& c, bool backward, const double* parts, Index n) const override {
+    self().template run_combine<double>(c, backward, parts, n);
+  }
+  void learn(const Call<float>& c, float* state) const override { self().template run_learn<float>(c, state); }
+  void learn(const Call<double>& c, double* state) const override { self().template run_learn<double>(c, state); }
 
   template <class T>
   void run_forward(const Call<T>&) const {}
@@ -135,6 +163,12 @@ class LayerOf : public Layer {
   void run_backward(const Call<T>&) const {}
   template <class T>
   void run_gradient(const Call<T>&) const {}
+  template <class T>
+  void run_reduce(const Call<T>&, bool, double*) const {}
+  template <class T>
+  void run_combine(const Call<T>&, bool, const double*, Index) const {}
+  template <class T>
+  void run_learn(const Call<T>&, T*) const {}
 
  private:
   const Self& self() const { return static_cast<const Self&>(*this); }

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "layers/activation.h"
+#include "layers/batch_norm.h"
 #include "layers/conv.h"
 #include "layers/dense.h"
 #include "layers/dropout.h"

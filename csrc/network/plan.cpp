@@ -76,6 +76,11 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
     for (int v : op.in) s.in.push_back(root[at(v)]);
     s.in_shapes = g.input_shapes(op);
     s.bias = op.layer->bias_offset(s.in_shapes.data());
+    if (op.layer->couples_rows(p.training)) {
+      s.shared = shared;
+      shared += op.layer->shared(s.in_shapes.data());
+      whole_batch = true;
+    }
     for (std::size_t j = 0; j < g.inputs.size(); ++j)
       if (sparse(j) && !s.in.empty() && s.in[0] == g.inputs[j]) s.sparse = static_cast<int>(j);
     values[at(i)].step = static_cast<int>(steps.size());

@@ -38,6 +38,7 @@ struct Step {
   int activation = 0;  // fused function (0: identity)
   double parameter = 0;
   Index bias = -1;       // offset of b in the layer's parameters: added together with the activation
+  Index shared = -1;     // offset of what `combine` leaves (Layer::couples_rows); -1: rows are independent
   bool grad = false;     // has a backward
   bool weights = false;  // has a gradient of its own parameters
   Accum dw = Accum::Overwrite;
@@ -77,6 +78,7 @@ class Plan {
   std::vector<LossPlan> losses;
   std::vector<int> input_buffers;
   std::vector<int> outputs;  // values
+  Index shared = 0;          // numbers that layers which couple rows leave for them all
   bool whole_batch = false;  // a loss or a layer sees all rows at once
   bool symbolic = false;
 

@@ -46,6 +46,7 @@ void Workspace<T>::fit(const Plan& plan, Index capacity, Index time) {
   labels.resize(at(capacity * rows));
   s.resize(at(capacity * rows));
   y.resize(at(capacity * size));
+  shared.resize(at(plan.shared));
   plan_ = &plan, capacity_ = capacity, time_ = time;
 }
 
@@ -110,6 +111,7 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
             nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
   c.spare = w.spare;
+  if (step.shared >= 0) c.shared = w.shared.data() + step.shared;
   if (step.sparse >= 0) {
     const SparseRows<T>& s = w.sparse[at(step.sparse)];
     x[0] = nullptr;
@@ -182,10 +184,36 @@ void Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, 
   Call<T> c = call(step, w, rows, x.data(), dx.data());
   const Op& op = plan.graph.ops[at(step.op)];
   c.column_begin = c0, c.column_end = c1, c.in_begin = i0, c.in_end = i1;
-  c.dw = into.block + plan.graph.parameter_offset[at(op.index)];
+  c.dw = into.block + (into.alone ? 0 : plan.graph.parameter_offset[at(op.index)]);
   c.dw_scale = into.scale, c.dw_keep = into.keep;
   if (into.step) c.step = into.step + plan.graph.parameter_offset[at(op.index)], c.finite = into.finite;
   op.layer->gradient(c);
+}
+
+template <class T>
+void Steps<T>::reduce(const Step& step, Workspace<T>& w, Rows rows, bool backward, double* part) const {
+  const T* x[1];
+  T* dx[1];
+  plan.graph.ops[at(step.op)].layer->reduce(call(step, w, rows, x, dx), backward, part);
+}
+
+template <class T>
+void Steps<T>::combine(const Step& step, Workspace<T>& w, Rows rows, bool backward, const std::vector<double>& parts, Index count,
+                       Into<T> into) const {
+  const T* x[1];
+  T* dx[1];
+  const Op& op = plan.graph.ops[at(step.op)];
+  Call<T> c = call(step, w, rows, x, dx);
+  if (into.block) c.dw = into.block + plan.graph.parameter_offset[at(op.index)], c.dw_scale = into.scale, c.dw_keep = into.keep;
+  op.layer->combine(c, backward, parts.data(), count);
+}
+
+template <class T>
+void Steps<T>::learn(const Step& step, Workspace<T>& w, T* state) const {
+  const T* x[1];
+  T* dx[1];
+  const Op& op = plan.graph.ops[at(step.op)];
+  op.layer->learn(call(step, w, {0, 0, 0}, x, dx), state + plan.graph.state_offset[at(op.index)]);
 }
 
 template <class T>

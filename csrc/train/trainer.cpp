@@ -108,6 +108,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   const double rate = alpha();
   const double mean = weight / static_cast<double>(spec_.losses.size());
   const StepReport report = p.late ? late_commit(executor, rate, mean) : commit(p.gradients, p.slots, rate, mean);
+  if (p.plan->shared) executor.learn(*p.spaces->list[0], net_.state.data());
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
     restore();
@@ -131,8 +132,8 @@ void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double 
   Cancel cancel;
   const Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   Executor<T> executor(plan, job);
-  std::size_t at = plan.steps.size();                               // the earliest step that makes something that is not finite
-  for (Index first = 0, block = 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
+  std::size_t at = plan.steps.size();                                                 // the earliest step that makes something that is not finite
+  for (Index first = 0, block = plan.shared ? n : 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
     const Index rows = std::min(block, n - first);
     executor.forward_all(*spaces.list[0], first, rows);
     for (std::size_t i = 0; i < at; ++i) {
@@ -153,6 +154,8 @@ template <class T>
 void Trainer<T>::keep() {
   const Index n = net_.graph.n_parameters, piece = Index{1} << 18;
   if (backup_.size() != n) backup_ = Block<T>(n);
+  if (state_backup_.size() != net_.graph.n_state) state_backup_ = Block<T>(net_.graph.n_state);
+  std::copy(net_.state.data(), net_.state.data() + net_.graph.n_state, state_backup_.data());
   parallel_for((n + piece - 1) / piece, num_threads(), [&](Index i, int) {
     const Index end = std::min(n, (i + 1) * piece);
     std::copy(net_.parameters.data() + i * piece, net_.parameters.data() + end, backup_.data() + i * piece);
@@ -161,6 +164,13 @@ void Trainer<T>::keep() {
 template <class T>
 void Trainer<T>::restore() {
   std::copy(backup_.data(), backup_.data() + backup_.size(), net_.parameters.data());
+  std::copy(state_backup_.data(), state_backup_.data() + state_backup_.size(), net_.state.data());
+}
+
+template <class T>
+void Trainer<T>::require_rows(Index n, Index time) const {
+  for (const Op& op : net_.graph.ops)
+    if (op.layer->couples_rows(true)) op.layer->require_rows(n * op.shape.rows(time));
 }
 
 template <class T>
@@ -173,6 +183,7 @@ template <class T>
 EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   blas_assert_sequential();
   const Index n = count(data, subset), batch = std::min(spec_.batch_size, n);
+  if (n > 0) require_rows(n % batch ? n % batch : batch, data.time);  // now, not in the middle of the epoch
   EpochOrder order(subset, n, batch, spec_.shuffle, net_.seed, begin_epoch());
   EpochReport report;
   report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
@@ -215,6 +226,7 @@ void Trainer<T>::apply_gradients() {
     throw Divergence("[step] the gradients are not finite: clear them with net.clear_gradients()", net_.training.epoch, "", last_loss_);
   keep();
   const StepReport report = commit(net_.gradients(), 1, alpha(), 1);
+  if (net_.pending.size()) std::copy(net_.pending.data(), net_.pending.data() + net_.pending.size(), net_.state.data());
   if (report.overflow) {
     restore();
     const Index epoch = net_.training.epoch;

@@ -30,6 +30,7 @@ from chainrule.layers import (  # noqa: E402
     Layer,
     Multiply,
     Standardize,
+    StochasticDepth,
     concat,
 )
 from chainrule.losses import (  # noqa: E402
@@ -42,16 +43,17 @@ from chainrule.losses import (  # noqa: E402
     SquaredError,
 )
 from chainrule.network import Network, load  # noqa: E402
+from chainrule.norms import BatchNorm, GroupNorm, LayerNorm, RMSNorm  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
 
 if TYPE_CHECKING:
-    from chainrule import datasets, functional, sklearn
+    from chainrule import blocks, datasets, functional, sklearn
 
 
 def __getattr__(name: str) -> Any:
     """Load what a program may never ask for only then: a third of the time of the import."""
-    if name in ("datasets", "functional", "sklearn"):
+    if name in ("blocks", "datasets", "functional", "sklearn"):
         from importlib import import_module
 
         return import_module(f"chainrule.{name}")
@@ -67,6 +69,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "BatchNorm",
     "Batches",
     "BinaryCrossEntropy",
     "Callback",
@@ -78,20 +81,25 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Flatten",
+    "GroupNorm",
     "History",
     "Huber",
     "Input",
     "Layer",
+    "LayerNorm",
     "Multiply",
     "Network",
     "Node",
     "Poisson",
     "Quantile",
+    "RMSNorm",
     "RMSprop",
     "SquaredError",
     "Standardize",
+    "StochasticDepth",
     "__version__",
     "activations",
+    "blocks",
     "build_info",
     "concat",
     "datasets",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .structure import Structure
 
 Row = tuple[str, str, str]
+DROPS = ("dropout", "stochastic_depth")  # what happens while training alone
 
 
 def describe(net: Structure, loss: str | None = None, format: str = "text") -> str:
@@ -93,6 +94,12 @@ class Text:
         return f"({x} - {layer}.mean) / {layer}.scale"
 
     @classmethod
+    def norm(cls, layer: str, x: str, form: dict[str, Any]) -> str:
+        m = "" if form["type"] == "rms_norm" else " - m"
+        hat = f"({x}{m}) / sqrt(v + {form['eps']:g})"
+        return (f"{layer}.gain * " if form.get("gain", True) else "") + hat + (f" + {layer}.bias" if form.get("bias", True) else "")
+
+    @classmethod
     def dense(cls, layer: str, x: str, bias: bool) -> str:
         return f"{x} @ {layer}.W.T" + (f" + {layer}.b" if bias else "")
 
@@ -109,12 +116,21 @@ class Latex(Text):
 
     @classmethod
     def tensor(cls, layer: str, tensor: str) -> str:
-        symbol = {"mean": r"\mu", "scale": r"\sigma", "b": "w"}.get(tensor, tensor)
+        symbol = {"mean": r"\mu", "scale": r"\sigma", "b": "w", "gain": r"\gamma", "bias": r"\beta"}.get(tensor, tensor)
         return f"{symbol}_{{{cls.word(layer)}}}"
 
     @classmethod
     def standardize(cls, layer: str, x: str) -> str:
         return rf"\frac{{{x} - {cls.tensor(layer, 'mean')}}}{{{cls.tensor(layer, 'scale')}}}"
+
+    @classmethod
+    def norm(cls, layer: str, x: str, form: dict[str, Any]) -> str:
+        m = "" if form["type"] == "rms_norm" else " - m"
+        mantissa, _, exponent = f"{form['eps']:g}".partition("e")
+        eps = mantissa + (rf" \cdot 10^{{{int(exponent)}}}" if exponent else "")
+        hat = rf"\frac{{{x}{m}}}{{\sqrt{{v + {eps}}}}}"
+        gain = rf"{cls.tensor(layer, 'gain')} \odot " if form.get("gain", True) else ""
+        return gain + hat + (f" + {cls.tensor(layer, 'bias')}" if form.get("bias", True) else "")
 
     @classmethod
     def dense(cls, layer: str, x: str, bias: bool) -> str:
@@ -142,8 +158,10 @@ def _other(name: str, layer: dict[str, Any], inputs: Sequence[str], write: type[
         return _function(layer, inputs[0], write)
     if kind == "standardize":
         return write.standardize(name, inputs[0])
-    if kind == "dropout":
-        return f"{write.word('dropout')}({inputs[0]}, {layer['rate']:g})"
+    if kind.endswith("_norm"):
+        return write.norm(name, inputs[0], layer)
+    if kind in DROPS:
+        return f"{write.word(kind)}({inputs[0]}, {layer['rate']:g})"
     if kind == "add":
         return " + ".join(inputs)
     if kind == "multiply":
@@ -220,8 +238,9 @@ def _chain(net: Structure, spec: dict[str, Any]) -> list[Row]:
         elif kind == "activation":
             rows.append((f"a^({k + 1}) = {_function(layer, f'z^({k + 1})')}", f"a[{k}] = {_function(layer, f'z[{k}]')}", shape))
         else:
-            note = f"{shape} while training" if layer["type"] == "dropout" else shape
-            rows.append(("", f"a[{k}] <- {_other(name, layer, [f'a[{k}]'])}", note))
+            note = f"{shape} while training" if layer["type"] in DROPS else shape
+            tensors = _tensors(own[name], layer, {})
+            rows.append(("", f"a[{k}] <- {_other(name, layer, [f'a[{k}]'])}", f"{note}; {tensors}" if tensors else note))
     return rows
 
 
@@ -262,7 +281,7 @@ def _graph(net: Structure, spec: dict[str, Any]) -> list[Row]:
     for i, node in enumerate(spec["nodes"]):
         name, layer = node["layer"], _layer(spec, node)
         weights = "shared, see above" if name in seen and layer["type"] == "dense" else _tensors(own[name], layer, {})
-        notes = [weights, "" if layer["type"] != "dropout" else "while training"]
+        notes = [weights, "" if layer["type"] not in DROPS else "while training"]
         if i in outputs:
             notes.append("output" if len(outputs) == 1 else f"output {outputs.index(i)}")
         seen.add(name)

@@ -86,6 +86,23 @@ template <class T>
 void dropout(T* y, const T* x, Index first, Index n, std::uint32_t key0, std::uint32_t key1, std::uint32_t step, std::uint32_t purpose_stream,
              std::uint32_t threshold, T scale, Accum accum);
 
+// norm.cpp
+template <class T>
+void norm_forward(T* y, const T* x, const T* gain, const T* bias, Index rows, Index cols, double eps, bool centred);
+template <class T>
+void norm_backward(T* dx, const T* dy, const T* x, const T* gain, Index rows, Index cols, double eps, bool centred, Accum accum);
+template <class T>
+void norm_gradient(T* dgain, T* dbias, const T* dy, const T* x, Index rows, Index cols, double eps, bool centred, T scale, T keep);
+template <class T>
+void column_moments(double* sum, double* square, const T* x, Index rows, Index cols);
+template <class T>
+void column_products(double* sum, double* product, const T* dy, const T* x, const T* mean, Index rows, Index cols);
+template <class T>
+void affine_forward(T* y, const T* x, const T* mean, const T* scale, const T* shift, Index rows, Index cols);
+template <class T>
+void affine_backward(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
+                     Accum accum);
+
 // elementwise.cpp
 template <class T>
 void add_penalty(T* g, const T* w, Index n, double l1, double l2);

@@ -44,6 +44,13 @@ Kernels<T> make_table() noexcept {
   k.dropout = &dropout<T>;
   k.standardize_forward = &standardize_forward<T>;
   k.standardize_backward = &standardize_backward<T>;
+  k.norm_forward = &norm_forward<T>;
+  k.norm_backward = &norm_backward<T>;
+  k.norm_gradient = &norm_gradient<T>;
+  k.column_moments = &column_moments<T>;
+  k.column_products = &column_products<T>;
+  k.affine_forward = &affine_forward<T>;
+  k.affine_backward = &affine_backward<T>;
   k.add = &add<T>;
   k.multiply = &multiply<T>;
   return k;

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import layers, losses
+from . import layers, losses, norms
 from .activations import Array, activation_derivatives, activation_forward, float64, softmax_backward, softmax_forward
 from .optim import penalty
 from .random import dropout, stream_of
@@ -38,6 +38,7 @@ class Tape:
     z: list[Array] = field(default_factory=list)
     a: list[Array] = field(default_factory=list)
     masks: dict[int, Array] = field(default_factory=dict)
+    training: bool = False
 
     def layer(self, node: int) -> Mapping[str, Any]:
         """The spec of the layer that node `node` uses."""
@@ -73,6 +74,20 @@ def node_names(spec: Spec) -> list[str]:
     return names
 
 
+def _norm_tensors(tape: Tape, node: int) -> tuple[Array | None, Array | None]:
+    attributes = tape.layer(node)
+    gain, bias = (tape.tensor(node, name) if attributes.get(name, True) else None for name in ("gain", "bias"))
+    return gain, bias
+
+
+def _running(tape: Tape, node: int, training: bool) -> dict[str, Array]:
+    """The running statistics of a batch norm where they stand for the batch's."""
+    attributes = tape.layer(node)
+    if attributes["type"] != "batch_norm" or (training and attributes.get("trainable", True)):
+        return {}
+    return {"mean": tape.tensor(node, "mean"), "variance": tape.tensor(node, "variance")}
+
+
 def _tuple(x: Any) -> tuple[Any, ...]:
     return x if isinstance(x, tuple) else (x,)
 
@@ -98,7 +113,7 @@ def network_forward(
     training, seed, step
         With `training`, dropout draws its masks under (seed, step) and the name of the node.
     """
-    tape = Tape(spec, parameters)
+    tape = Tape(spec, parameters, training=training)
     fed = dict(zip(spec["inputs"], _tuple(x), strict=True))
     names = node_names(spec)
     for node in range(len(spec["nodes"])):
@@ -112,12 +127,15 @@ def network_forward(
             z = layers.dense_forward(inputs[0], tape.tensor(node, "W"), tape.tensor(node, "b") if attributes.get("bias", True) else None)
         elif kind == "activation":
             z = inputs[0]
-        elif kind == "dropout":
-            mask = np.ones_like(inputs[0])
+        elif kind in ("dropout", "stochastic_depth"):
+            one = inputs[0].shape[:1] + (1,) * (inputs[0].ndim - 1)
+            mask = np.ones(inputs[0].shape if kind == "dropout" else one)
             tape.masks[node] = dropout(mask, attributes["rate"], seed, step, stream_of(names[node])) if training else mask
             z = inputs[0] * tape.masks[node]
         elif kind == "flatten":
             z = inputs[0].reshape(inputs[0].shape[0], int(np.prod(inputs[0].shape[1:])))
+        elif kind in norms.KINDS:
+            z = norms.forward(inputs[0], attributes, *_norm_tensors(tape, node), **_running(tape, node, training))
         elif kind == "add":
             z = layers.add_forward(inputs)
         elif kind == "multiply":
@@ -167,10 +185,17 @@ def network_backward(
             dxs = [dx]
         elif kind == "standardize":
             dxs = [layers.standardize_backward(d, tape.tensor(node, "scale"))]
-        elif kind == "dropout":
+        elif kind in ("dropout", "stochastic_depth"):
             dxs = [d * tape.masks[node]]
         elif kind == "flatten":
             dxs = [d.reshape(inputs[0].shape)]
+        elif kind in norms.KINDS:
+            dx, dgain, dbias = norms.backward(d, inputs[0], attributes, _norm_tensors(tape, node)[0], **_running(tape, node, tape.training))
+            name = spec["nodes"][node]["layer"]
+            for tensor, dw in (("gain", dgain), ("bias", dbias)):
+                if attributes.get(tensor, True):
+                    gradient[f"{name}.{tensor}"] = gradient.get(f"{name}.{tensor}", 0.0) + dw
+            dxs = [dx]
         elif kind == "add":
             dxs = layers.add_backward(d, inputs)
         elif kind == "multiply":
