@@ -44,6 +44,7 @@ from chainrule.losses import (  # noqa: E402
 from chainrule.network import Network, load  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
+from chainrule.shapes import AveragePool, GlobalAveragePool, MaxPool, Mean, Reshape, Slice, Transpose  # noqa: E402
 
 if TYPE_CHECKING:
     from chainrule import datasets, functional, sklearn
@@ -67,6 +68,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "AveragePool",
     "Batches",
     "BinaryCrossEntropy",
     "Callback",
@@ -78,18 +80,24 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Flatten",
+    "GlobalAveragePool",
     "History",
     "Huber",
     "Input",
     "Layer",
+    "MaxPool",
+    "Mean",
     "Multiply",
     "Network",
     "Node",
     "Poisson",
     "Quantile",
     "RMSprop",
+    "Reshape",
+    "Slice",
     "SquaredError",
     "Standardize",
+    "Transpose",
     "__version__",
     "activations",
     "build_info",

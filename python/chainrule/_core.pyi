@@ -76,6 +76,9 @@ class NetworkF32:
     def node_shapes(self) -> list:
         ...
     @property
+    def node_work(self) -> list:
+        ...
+    @property
     def output_shapes(self) -> list:
         ...
     @property
@@ -182,6 +185,9 @@ class NetworkF64:
         ...
     @property
     def node_shapes(self) -> list:
+        ...
+    @property
+    def node_work(self) -> list:
         ...
     @property
     def output_shapes(self) -> list:

@@ -78,7 +78,7 @@ def _align(rows: Sequence[Row]) -> list[str]:
 class Text:
     """In code."""
 
-    times = " * "
+    times, space = " * ", " "
 
     @classmethod
     def word(cls, name: str) -> str:
@@ -100,7 +100,7 @@ class Text:
 class Latex(Text):
     """In LaTeX: the part of it that MathJax, KaTeX and Matplotlib's mathtext all read."""
 
-    times = r" \odot "
+    times, space = r" \odot ", r"\ "
 
     @classmethod
     def word(cls, name: str) -> str:
@@ -148,7 +148,48 @@ def _other(name: str, layer: dict[str, Any], inputs: Sequence[str], write: type[
         return " + ".join(inputs)
     if kind == "multiply":
         return write.times.join(inputs)
-    return f"{write.word('concat' if kind == 'concatenate' else kind)}({', '.join(inputs)})"
+    return f"{write.word('concat' if kind == 'concatenate' else kind)}({', '.join([*inputs, *options(layer, write)])})"
+
+
+def options(layer: dict[str, Any], write: type[Text] = Text) -> list[str]:
+    """What a pool, a mean, a Reshape, Transpose or Slice says beside its inputs: ["2", "stride 1"], ["(7, 7)"], ["2:5", "axis -1"]."""
+
+    def named(name: str, value: Any) -> str:
+        return f"{write.word(name)}{write.space}{_sizes_text(value)}"
+
+    kind, found = layer["type"], []
+    if kind in ("max_pool", "average_pool"):
+        found.append(_sizes_text(layer["size"]))
+        found += [named("stride", layer["stride"])] if layer.get("stride") not in (None, layer["size"]) else []
+        padding = layer.get("padding", "valid")
+        if isinstance(padding, str):
+            found += [write.word(padding)] if padding != "valid" else []
+        else:
+            found.append(named("padding", padding))
+    elif kind == "reshape":
+        found.append(_sizes_text(layer["shape"]))
+    elif kind == "transpose" and layer.get("axes") is not None:
+        found.append(_sizes_text(layer["axes"]))
+    elif kind == "slice":
+        ends = ["" if layer.get(end) is None else str(layer[end]) for end in ("start", "stop")]
+        found += [":".join([*ends, *([str(layer["step"])] if layer.get("step", 1) != 1 else [])]), named("axis", layer.get("axis", -1))]
+    elif kind == "mean":
+        found.append(named("axis", layer["axis"]))
+    return found
+
+
+def _sizes_text(value: Any) -> str:
+    """2 or (2, 3)."""
+    return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})" if isinstance(value, (list, tuple)) else str(value)
+
+
+def title(layer: dict[str, Any]) -> str:
+    """A layer in a few words: "dense, relu", "dropout 0.5", "elu(0.25)", "max pool 2, stride 1"."""
+    kind, g = layer["type"], layer.get("activation") or "identity"
+    if kind == "activation":
+        return str(layer["function"]) + ("" if layer.get("parameter") is None else f"({layer['parameter']:g})")
+    what = [f"{layer['rate']:g}"] if kind == "dropout" else options(layer)
+    return " ".join([kind.replace("_", " "), *([", ".join(what)] if what else [])]) + ("" if g == "identity" else f", {g}")
 
 
 def own_tensors(net: Structure) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,7 @@ from chainrule.history import History
 
 if TYPE_CHECKING:
     from chainrule.plots import NetworkDisplay
+    from chainrule.summary import Summary
 
 __all__ = ["Structure"]
 
@@ -199,6 +200,23 @@ class Structure:
         \end{aligned}
         """
         return describe(self, format=format)
+
+    def summary(self) -> Summary:
+        """Return the layers with their shapes, parameters and multiply-adds; ``print`` shows a table, ``.lines`` has the numbers.
+
+        >>> import chainrule as cr
+        >>> cr.Network([cr.Input(4), cr.Dense(8, "relu"), cr.Dense(3, "softmax")]).summary()
+        name     layer           shape   parameters  multiply-adds
+        -------  --------------  ------  ----------  -------------
+        input_1  input           (n, 4)
+        dense_1  dense, relu     (n, 8)          40             32
+        dense_2  dense, softmax  (n, 3)          27             24
+        -------  --------------  ------  ----------  -------------
+        67 parameters, 268 bytes; 56 multiply-adds a sample
+        """
+        from chainrule.summary import Summary
+
+        return Summary(self)
 
     def plot(self, ax: Any = None, *, kind: str = "auto") -> NetworkDisplay:
         """Draw the network; needs Matplotlib.

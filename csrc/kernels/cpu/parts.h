@@ -76,6 +76,20 @@ template <class T>
 void dropout(T* y, const T* x, Index first, Index n, std::uint32_t key0, std::uint32_t key1, std::uint32_t step, std::uint32_t purpose_stream,
              std::uint32_t threshold, T scale, Accum accum);
 
+// pool.cpp
+template <class T>
+void max_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void max_pool_backward(T* dx, const T* dz, const T* x, const PoolArgs& p, Accum accum);
+template <class T>
+void average_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void average_pool_backward(T* dx, const T* dz, const PoolArgs& p, Accum accum);
+
+// axes.cpp
+template <class T>
+void copy_axes(T* y, const T* x, const AxesArgs& p, Accum accum);
+
 // elementwise.cpp
 template <class T>
 void add_penalty(T* g, const T* w, Index n, double l1, double l2);

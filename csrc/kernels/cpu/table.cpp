@@ -40,6 +40,11 @@ Kernels<T> make_table() noexcept {
   k.dropout = &dropout<T>;
   k.standardize_forward = &standardize_forward<T>;
   k.standardize_backward = &standardize_backward<T>;
+  k.max_pool_forward = &max_pool_forward<T>;
+  k.max_pool_backward = &max_pool_backward<T>;
+  k.average_pool_forward = &average_pool_forward<T>;
+  k.average_pool_backward = &average_pool_backward<T>;
+  k.copy_axes = &copy_axes<T>;
   k.add = &add<T>;
   k.multiply = &multiply<T>;
   return k;

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import layers, losses
+from . import layers, losses, shapes
 from .activations import Array, activation_derivatives, activation_forward, float64, softmax_backward, softmax_forward
 from .optim import penalty
 from .random import dropout, stream_of
@@ -116,8 +116,8 @@ def network_forward(
             mask = np.ones_like(inputs[0])
             tape.masks[node] = dropout(mask, attributes["rate"], seed, step, stream_of(names[node])) if training else mask
             z = inputs[0] * tape.masks[node]
-        elif kind == "flatten":
-            z = inputs[0].reshape(inputs[0].shape[0], int(np.prod(inputs[0].shape[1:])))
+        elif kind in shapes.KINDS:
+            z = shapes.axes_forward(attributes, inputs[0])
         elif kind == "add":
             z = layers.add_forward(inputs)
         elif kind == "multiply":
@@ -169,8 +169,8 @@ def network_backward(
             dxs = [layers.standardize_backward(d, tape.tensor(node, "scale"))]
         elif kind == "dropout":
             dxs = [d * tape.masks[node]]
-        elif kind == "flatten":
-            dxs = [d.reshape(inputs[0].shape)]
+        elif kind in shapes.KINDS:
+            dxs = [shapes.axes_backward(attributes, d, inputs[0])]
         elif kind == "add":
             dxs = layers.add_backward(d, inputs)
         elif kind == "multiply":
