@@ -14,6 +14,7 @@ _import_core()
 
 from chainrule import schedules  # noqa: E402
 from chainrule._core import __version__, activations, build_info, num_threads, set_num_threads  # noqa: E402
+from chainrule.augment import Augment  # noqa: E402
 from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
 from chainrule.errors import DivergenceError  # noqa: E402
 from chainrule.graph import Node  # noqa: E402
@@ -68,6 +69,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "Augment",
     "AveragePool",
     "Batches",
     "BinaryCrossEntropy",

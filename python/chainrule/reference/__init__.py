@@ -16,6 +16,7 @@ from .activations import (
     softmax_backward,
     softmax_forward,
 )
+from .augment import augment
 from .layers import (
     add_backward,
     add_forward,
@@ -76,6 +77,7 @@ __all__ = [
     "adamw",
     "add_backward",
     "add_forward",
+    "augment",
     "average_pool_backward",
     "average_pool_forward",
     "axes_backward",
