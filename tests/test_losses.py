@@ -11,7 +11,7 @@ import chainrule as cr
 import numpy as np
 import pytest
 from compare import assert_close
-from graphs import oracle
+from graph_parts import oracle
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ALL: list[Any] = [*cr.losses.KNOWN, cr.Huber(0.25), cr.Quantile((0.1, 0.5, 0.9))]

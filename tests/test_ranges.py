@@ -14,7 +14,8 @@ import pytest
 from chainrule import ranges, reference
 from chainrule.reference.network import node_names
 from compare import assert_close
-from graphs import GRAPHS, Array, data, one
+from graph_parts import Array, data, one
+from graphs import GRAPHS
 
 
 def expected(net: cr.Network, x: Any) -> dict[str, tuple[str, float | None, Array, Array]]:

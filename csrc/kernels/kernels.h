@@ -128,6 +128,21 @@ struct ConvShape {
   Index kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width, top, left, groups;
 };
 
+// ---- windows and axes ---------------------------------------------------------------------------------------------------------------------------
+// Windows (kh, kw) over images (n, h, w, c), sh and sw apart, the first at (-top, -left). What lies outside of the image is in no window; each holds at
+// least one pixel.
+struct PoolArgs {
+  Index n, h, w, c;
+  Index kh, kw, sh, sw, top, left;
+  Index oh, ow;  // windows down and across: the output is (n, oh, ow, c)
+};
+// Of a walk over indices 0 <= i_a < size[a], a < rank: element i of y is y[sum_a i_a y[a]], of x x[sum_a i_a x[a]]
+struct AxesArgs {
+  static constexpr int most = 8;
+  int rank;
+  Index size[most], y[most], x[most];
+};
+
 // ---- the table ------------------------------------------------------------------------------------------------------------------------------
 template <class T>
 struct Kernels {
@@ -214,6 +229,16 @@ struct Kernels {
   // dx (+)= scale dy + slope (x - mean) + shift; dx == dy allowed
   void (*affine_backward)(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
                           Accum accum);
+
+  // Null in a device's table, as are the next four. z = max over the window; a NaN in it comes through
+  void (*max_pool_forward)(T* z, const T* x, const PoolArgs& p);
+  // forward was z = max x over the window, so dx (+)= dz at the first of its largest pixels, in the order of memory
+  void (*max_pool_backward)(T* dx, const T* dz, const T* x, const PoolArgs& p, Accum accum);
+  // z = (sum of x over the window) / (number of its pixels)
+  void (*average_pool_forward)(T* z, const T* x, const PoolArgs& p);
+  // forward was z = sum x / count, so dx (+)= dz / count
+  void (*average_pool_backward)(T* dx, const T* dz, const PoolArgs& p, Accum accum);
+  void (*copy_axes)(T* y, const T* x, const AxesArgs& p, Accum accum);  // y (+)= x, element by element of the walk; no element of y occurs twice
 
   void (*add)(T* y, const T* x, Index n, Accum accum);                     // y (+)= x
   void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2

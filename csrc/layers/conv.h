@@ -23,8 +23,8 @@ class Conv : public LayerOf<Conv> {
     const Attribute* padding = spec.find("padding");
     if (padding && std::holds_alternative<std::vector<Index>>(*padding)) {
       padding_ = spec.integers("padding");
-      CR_CHECK(static_cast<Index>(padding_.size()) == 2 * axes_ && *std::min_element(padding_.begin(), padding_.end()) >= 0, tag(),
-               "padding has ", padding_.size(), " numbers: expected ", 2 * axes_, ", before and after on each axis, none below 0");
+      CR_CHECK(static_cast<Index>(padding_.size()) == 2 * axes_ && *std::min_element(padding_.begin(), padding_.end()) >= 0, tag(), "padding has ",
+               padding_.size(), " numbers: expected ", 2 * axes_, ", before and after on each axis, none below 0");
       CR_CHECK(*std::max_element(padding_.begin(), padding_.end()) < (Index{1} << 31), tag(), "padding: expected less than 2^31");
     } else {
       mode_ = spec.string("padding", "same");
@@ -40,7 +40,8 @@ class Conv : public LayerOf<Conv> {
              axes_ == 2 ? "images (n, height, width, channels)" : "sequences (n, time, channels)");
     CR_CHECK(in[0].dims.back() % groups_ == 0, tag(), in[0].dims.back(), " channels do not divide into ", groups_, " groups");
     Shape out = in[0];
-    for (Index axis = 0; axis < axes_; ++axis) out.dims[static_cast<std::size_t>(axis)] = along(axis, in[0].dims[static_cast<std::size_t>(axis)], in[0]).out;
+    for (Index axis = 0; axis < axes_; ++axis)
+      out.dims[static_cast<std::size_t>(axis)] = along(axis, in[0].dims[static_cast<std::size_t>(axis)], in[0]).out;
     out.dims.back() = filters_;
     CR_CHECK(out.fits(), tag(), "output ", out.str(), " is too large");
     return out;
@@ -69,8 +70,8 @@ class Conv : public LayerOf<Conv> {
   void run_forward(const Call<T>& c) const {
     const ConvShape s = shape(c);
     if (plain(s))
-      return c.k.gemm(false, true, pixels(c, s), c.column_end - c.column_begin, s.channels, T(1), c.x[0], s.channels, c.w + c.column_begin * s.channels,
-                      s.channels, T(0), c.z + c.column_begin, s.filters);
+      return c.k.gemm(false, true, pixels(c, s), c.column_end - c.column_begin, s.channels, T(1), c.x[0], s.channels,
+                      c.w + c.column_begin * s.channels, s.channels, T(0), c.z + c.column_begin, s.filters);
     c.k.conv_forward(c.z, c.x[0], c.w, s, c.n, c.column_begin, c.column_end, scratch<T>(c.k.conv_scratch(s)));
   }
   template <class T>
@@ -88,7 +89,8 @@ class Conv : public LayerOf<Conv> {
     const ConvShape s = shape(c);
     const Index f = c.column_begin, filters = c.column_end - f, rows = pixels(c, s);
     if (plain(s))
-      c.k.gemm(true, false, filters, s.channels, rows, c.dw_scale, c.dz + f, s.filters, c.x[0], s.channels, c.dw_keep, c.dw + f * s.channels, s.channels);
+      c.k.gemm(true, false, filters, s.channels, rows, c.dw_scale, c.dz + f, s.filters, c.x[0], s.channels, c.dw_keep, c.dw + f * s.channels,
+               s.channels);
     else
       c.k.conv_gradient(c.dw, c.dz, c.x[0], s, c.n, f, c.column_end, c.dw_scale, c.dw_keep, scratch<T>(c.k.conv_scratch(s)));
     if (bias_) c.k.column_sum(c.dw + weights(c.in) + f, c.dz + f, rows, filters, s.filters, c.dw_scale, c.dw_keep);
@@ -122,13 +124,11 @@ class Conv : public LayerOf<Conv> {
                ": an axis of any size needs stride 1 and padding 'same', 'causal' or of as many zeros as the kernel is long, less one");
       return {size, before};
     }
-    CR_CHECK(size + before + after >= window, tag(), "the kernel reaches over ", window, " numbers and the input ", in.str(), " has with its padding only ",
-             size + before + after, " on that axis");
+    CR_CHECK(size + before + after >= window, tag(), "the kernel reaches over ", window, " numbers and the input ", in.str(),
+             " has with its padding only ", size + before + after, " on that axis");
     return {(size + before + after - window) / stride + 1, before};
   }
-  Index weights(const Shape* in) const {
-    return filters_ * kernel_.front() * (axes_ == 2 ? kernel_.back() : 1) * (in[0].columns() / groups_);
-  }
+  Index weights(const Shape* in) const { return filters_ * kernel_.front() * (axes_ == 2 ? kernel_.back() : 1) * (in[0].columns() / groups_); }
   // A sequence is an image of height 1
   template <class T>
   ConvShape shape(const Call<T>& c) const {

@@ -95,6 +95,7 @@ class Layer {
   virtual bool reads_output() const { return false; }  // backward reads a
   virtual bool splits_columns() const { return false; }
   virtual bool splits_inputs() const { return splits_columns(); }  // gradient takes a part of the input's columns
+  virtual bool chooses() const { return false; }  // backward gives dz to inputs chosen by their size: a kink where the choice changes
   virtual bool steps() const { return false; }   // gradient can take the step of one row itself
   virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it
   virtual double activation_parameter() const { return 0; }
@@ -134,6 +135,13 @@ class Layer {
   virtual void learn(const Call<float>&, float*) const {}
   virtual void learn(const Call<double>&, double*) const {}
 };
+
+// Where an axis counted as in NumPy on (n, ...) lies in the sample's shape; that of the samples is none of them.
+inline std::size_t axis_of(const std::string& tag, Index axis, const Shape& in) {
+  const Index rank = static_cast<Index>(in.dims.size()), a = axis < 0 ? axis + rank + 1 : axis;
+  CR_CHECK(a >= 1 && a <= rank, tag, "axis is ", axis, " and the input is ", in.str(), ": expected an axis after that of the samples");
+  return static_cast<std::size_t>(a - 1);
+}
 
 // Forwards the virtuals to templates run_forward<T>, run_backward<T>, run_gradient<T>, run_reduce<T>, run_combine<T>, run_learn<T> of the layer.
 template <class Self>

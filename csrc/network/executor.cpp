@@ -140,8 +140,8 @@ void Executor<T>::late_gradients(Workspace<T>& w, Into<T> into) {
       continue;
     }
     TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
-                          : into.step   ? TileSize{std::max<Index>(1, 65536 / n_in), n_in}
-                                        : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+                    : into.step   ? TileSize{std::max<Index>(1, 65536 / n_in), n_in}
+                                  : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
     if (!op.layer->splits_inputs()) size.columns = n_in;
     const Index down = (units + size.rows - 1) / size.rows, across = (n_in + size.columns - 1) / size.columns;
     parallel_for(down * across, num_threads(), [&](Index t, int) {  // a commit: nothing stops it

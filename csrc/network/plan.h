@@ -100,6 +100,8 @@ class Plan {
   double work1_ = 0;  // work_per_sample(1)
   Index rows1_ = 1;   // matrix rows a sample, time 1
   Index rows_per_sample(Index time) const;
+  bool images(Index time) const;
+  Index numbers(Index time) const;
   int new_buffer(const Shape& shape, int first);
   void use(int buffer, int time);
   void plan_backward();

@@ -93,11 +93,12 @@ void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
 }
 
 template <class T>
-bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
+bool Trainer<T>::step(BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
   weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
   if (n == 0 || !(weight > 0)) return false;
   prepare(feed, n, time);
+  feed.augment(spec_.augment, net_.seed, static_cast<std::uint32_t>(net_.training.step));
   Prepared& p = prepared_;
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   job.losses = spec_.losses.data();
@@ -215,7 +216,8 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
 template <class T>
 bool Trainer<T>::step(const Data<T>& data, Cancel& cancel, double& loss, double& weight) {
   blas_assert_sequential();
-  const bool done = step(BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, cancel, loss, weight, nullptr);
+  BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  const bool done = step(feed, data.rows, data.time, cancel, loss, weight, nullptr);
   prepared_.spaces.reset();
   return done;
 }

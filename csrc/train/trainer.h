@@ -26,6 +26,7 @@ struct FitSpec {
   std::vector<Segment> segments;
   Index batch_size = 32;
   bool shuffle = true;
+  std::vector<Augmentation> augment;  // by input; empty: none
 };
 
 struct EpochReport {
@@ -59,7 +60,7 @@ class Trainer {
     std::optional<typename Network<T>::Spaces> spaces;
   };
   void prepare(const Feed<T>& feed, Index n, Index time);
-  bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
+  bool step(BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
   StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
   StepReport late_commit(Executor<T>& executor, double alpha, double sum_of_weights);
   double alpha() const;

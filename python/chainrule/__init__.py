@@ -14,7 +14,9 @@ _import_core()
 
 from chainrule import schedules  # noqa: E402
 from chainrule._core import __version__, activations, build_info, num_threads, set_num_threads  # noqa: E402
+from chainrule.augment import Augment  # noqa: E402
 from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
+from chainrule.convolutions import Conv1D, Conv2D  # noqa: E402
 from chainrule.errors import DivergenceError  # noqa: E402
 from chainrule.graph import Node  # noqa: E402
 from chainrule.history import History  # noqa: E402
@@ -46,6 +48,7 @@ from chainrule.network import Network, load  # noqa: E402
 from chainrule.norms import BatchNorm, GroupNorm, LayerNorm, RMSNorm  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
+from chainrule.shapes import AveragePool, GlobalAveragePool, MaxPool, Mean, Reshape, Slice, Transpose  # noqa: E402
 
 if TYPE_CHECKING:
     from chainrule import blocks, datasets, functional, sklearn
@@ -69,11 +72,15 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "Augment",
+    "AveragePool",
     "BatchNorm",
     "Batches",
     "BinaryCrossEntropy",
     "Callback",
     "Concatenate",
+    "Conv1D",
+    "Conv2D",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
@@ -81,12 +88,15 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Flatten",
+    "GlobalAveragePool",
     "GroupNorm",
     "History",
     "Huber",
     "Input",
     "Layer",
     "LayerNorm",
+    "MaxPool",
+    "Mean",
     "Multiply",
     "Network",
     "Node",
@@ -94,9 +104,12 @@ __all__ = [
     "Quantile",
     "RMSNorm",
     "RMSprop",
+    "Reshape",
+    "Slice",
     "SquaredError",
     "Standardize",
     "StochasticDepth",
+    "Transpose",
     "__version__",
     "activations",
     "blocks",

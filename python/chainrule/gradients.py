@@ -120,8 +120,8 @@ class GradientCheck(float):
         The entry with the largest error.
     analytic, numeric : float
         dw by backpropagation and d by central differences there: d = (8 (L(w + h) - L(w - h)) - (L(w + 2h) - L(w - 2h))) / 12h with
-        h = 1e-3 max(1, |w|), or, where a kink (relu at 0, the absolute error at y) lies in between, (L(w + h) - L(w - h)) / 2h with
-        h = 6e-6 max(1, |w|).
+        h = 1e-3 max(1, |w|), or, where a kink (relu at 0, the absolute error at y, two equal maxima of a pool) lies in between,
+        (L(w + h) - L(w - h)) / 2h with h = 6e-6 max(1, |w|).
     checked, skipped : int
         Entries compared, and those left out because a kink lies even within the smaller h.
     """

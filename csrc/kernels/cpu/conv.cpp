@@ -2,6 +2,7 @@
 // Convolution as products of a matrix with overlapping rows (conv.h): vectors over the filters, numbers of the image broadcast, six pixels at a time, so that
 // 12 sums in registers hide the latency of the multiply-adds. W is packed once a call, two vectors wide.
 #include "kernels/cpu/conv.h"
+
 #include "kernels/cpu/depthwise.h"
 
 namespace chainrule::CR_ISA {
@@ -90,7 +91,8 @@ void conv_row(const T* x, Index step, const Walk& walk, const T* w, T* z, Index 
 template <class T>
 void conv_rows(const Rows<T>& q, const Walk& walk, const T* w, Index width, Index columns, bool add) {
   for (Index y = 0; y < q.rows; ++y)
-    (width == lanes<T> ? &conv_row<T, 1> : &conv_row<T, 2>)(q.x + y * q.x_row, q.x_step, walk, w, q.z + y * q.z_row, q.z_step, q.pixels, columns, add);
+    (width == lanes<T> ? &conv_row<T, 1> : &conv_row<T, 2>)(q.x + y * q.x_row, q.x_step, walk, w, q.z + y * q.z_row, q.z_step, q.pixels, columns,
+                                                            add);
 }
 
 // f(group, first, end): the parts of columns [first, end) that lie in one of the groups of `size`
@@ -202,8 +204,14 @@ void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Ind
   for (Index i = 0; i < n; ++i) {
     const Padded<T> p = padded(image, x + i * s.height * s.width * s.channels, s.height, s.width, s.channels, s.top, s.left, rows, columns);
     const Index row = p.width * s.channels;
-    Rows<T> q{p.data, s.stride_height * row, s.stride_width * s.channels, z + i * s.out_height * s.out_width * s.filters, s.out_width * s.filters,
-              s.filters, s.out_height, s.out_width};
+    Rows<T> q{p.data,
+              s.stride_height * row,
+              s.stride_width * s.channels,
+              z + i * s.out_height * s.out_width * s.filters,
+              s.out_width * s.filters,
+              s.filters,
+              s.out_height,
+              s.out_width};
     if (depthwise) {
       const Walk walk{s.kernel_height, s.dilation_height * row, s.kernel_width, s.dilation_width * s.channels, 1};
       q.x += first, q.z += first;
@@ -235,8 +243,8 @@ void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, 
   const auto each_phase = [&](auto&& f) {
     for (Index y = 0; y < smaller(s.stride_height, s.height); ++y)
       for (Index x = 0; x < smaller(s.stride_width, s.width); ++x)
-        f(phase_of(y, s.kernel_height, s.stride_height, s.dilation_height, s.top), phase_of(x, s.kernel_width, s.stride_width, s.dilation_width, s.left),
-          y, x);
+        f(phase_of(y, s.kernel_height, s.stride_height, s.dilation_height, s.top),
+          phase_of(x, s.kernel_width, s.stride_width, s.dilation_width, s.left), y, x);
   };
   T* packed = scratch;
   each_phase([&](const Phase& py, const Phase& px, Index, Index) {
@@ -333,8 +341,8 @@ void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, 
           }
           for (Index r = 0; r < walk.rows; ++r)
             for (Index t = 0; t < walk.taps; ++t, to += walk.run * width)
-              (width == lanes<T> ? &gradient_run<T, 1> : &gradient_run<T, 2>)(from + g * per_channel + r * walk.row_step + t * walk.tap_step, x_row, step,
-                                                                            d, d_row, d_step, m, s.out_width, walk.run, to);
+              (width == lanes<T> ? &gradient_run<T, 1> : &gradient_run<T, 2>)(from + g * per_channel + r * walk.row_step + t * walk.tap_step, x_row,
+                                                                              step, d, d_row, d_step, m, s.out_width, walk.run, to);
         });
       });
     }
@@ -357,10 +365,10 @@ void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, 
   });
 }
 
-#define CR_DEFINE(T)                                                                                               \
-  template Index conv_scratch<T>(const ConvShape&);                                                                \
-  template void conv_forward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, T*);                   \
-  template void conv_backward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, Accum, T*);           \
+#define CR_DEFINE(T)                                                                                     \
+  template Index conv_scratch<T>(const ConvShape&);                                                      \
+  template void conv_forward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, T*);         \
+  template void conv_backward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, Accum, T*); \
   template void conv_gradient(T*, const T*, const T*, const ConvShape&, Index, Index, Index, T, T, T*);
 CR_DEFINE(float)
 CR_DEFINE(double)

@@ -103,6 +103,20 @@ template <class T>
 void affine_backward(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
                      Accum accum);
 
+// pool.cpp
+template <class T>
+void max_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void max_pool_backward(T* dx, const T* dz, const T* x, const PoolArgs& p, Accum accum);
+template <class T>
+void average_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void average_pool_backward(T* dx, const T* dz, const PoolArgs& p, Accum accum);
+
+// axes.cpp
+template <class T>
+void copy_axes(T* y, const T* x, const AxesArgs& p, Accum accum);
+
 // elementwise.cpp
 template <class T>
 void add_penalty(T* g, const T* w, Index n, double l1, double l2);

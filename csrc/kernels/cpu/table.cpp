@@ -51,6 +51,11 @@ Kernels<T> make_table() noexcept {
   k.column_products = &column_products<T>;
   k.affine_forward = &affine_forward<T>;
   k.affine_backward = &affine_backward<T>;
+  k.max_pool_forward = &max_pool_forward<T>;
+  k.max_pool_backward = &max_pool_backward<T>;
+  k.average_pool_forward = &average_pool_forward<T>;
+  k.average_pool_backward = &average_pool_backward<T>;
+  k.copy_axes = &copy_axes<T>;
   k.add = &add<T>;
   k.multiply = &multiply<T>;
   return k;

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import layers, losses, norms
+from . import convolutions, layers, losses, norms, shapes
 from .activations import Array, activation_derivatives, activation_forward, float64, softmax_backward, softmax_forward
 from .optim import penalty
 from .random import dropout, stream_of
@@ -56,7 +56,7 @@ class Tape:
     def activation(self, node: int) -> str:
         """Name of the g in a = g(z) of that node."""
         attributes = self.layer(node)
-        key = {"dense": "activation", "activation": "function"}.get(attributes["type"])
+        key = "function" if attributes["type"] == "activation" else "activation"
         return str(attributes.get(key) or "identity") if key else "identity"
 
 
@@ -125,6 +125,9 @@ def network_forward(
             z = layers.standardize_forward(inputs[0], tape.tensor(node, "mean"), tape.tensor(node, "scale"))
         elif kind == "dense":
             z = layers.dense_forward(inputs[0], tape.tensor(node, "W"), tape.tensor(node, "b") if attributes.get("bias", True) else None)
+        elif kind in convolutions.KINDS:
+            b = tape.tensor(node, "b") if attributes.get("bias", True) else None
+            z = convolutions.forward(inputs[0], tape.tensor(node, "W"), b, attributes)
         elif kind == "activation":
             z = inputs[0]
         elif kind in ("dropout", "stochastic_depth"):
@@ -132,10 +135,10 @@ def network_forward(
             mask = np.ones(inputs[0].shape if kind == "dropout" else one)
             tape.masks[node] = dropout(mask, attributes["rate"], seed, step, stream_of(names[node])) if training else mask
             z = inputs[0] * tape.masks[node]
-        elif kind == "flatten":
-            z = inputs[0].reshape(inputs[0].shape[0], int(np.prod(inputs[0].shape[1:])))
         elif kind in norms.KINDS:
             z = norms.forward(inputs[0], attributes, *_norm_tensors(tape, node), **_running(tape, node, training))
+        elif kind in shapes.KINDS:
+            z = shapes.axes_forward(attributes, inputs[0])
         elif kind == "add":
             z = layers.add_forward(inputs)
         elif kind == "multiply":
@@ -176,8 +179,9 @@ def network_backward(
         kind = attributes["type"]
         if kind == "input":
             continue
-        if kind == "dense":
-            dx, dw, db = layers.dense_backward(d, inputs[0], tape.tensor(node, "W"))
+        if kind == "dense" or kind in convolutions.KINDS:
+            w = tape.tensor(node, "W")
+            dx, dw, db = layers.dense_backward(d, inputs[0], w) if kind == "dense" else convolutions.backward(d, inputs[0], w, attributes)
             name = spec["nodes"][node]["layer"]
             gradient[f"{name}.W"] = gradient.get(f"{name}.W", 0.0) + dw
             if attributes.get("bias", True):
@@ -187,8 +191,6 @@ def network_backward(
             dxs = [layers.standardize_backward(d, tape.tensor(node, "scale"))]
         elif kind in ("dropout", "stochastic_depth"):
             dxs = [d * tape.masks[node]]
-        elif kind == "flatten":
-            dxs = [d.reshape(inputs[0].shape)]
         elif kind in norms.KINDS:
             dx, dgain, dbias = norms.backward(d, inputs[0], attributes, _norm_tensors(tape, node)[0], **_running(tape, node, tape.training))
             name = spec["nodes"][node]["layer"]
@@ -196,6 +198,8 @@ def network_backward(
                 if attributes.get(tensor, True):
                     gradient[f"{name}.{tensor}"] = gradient.get(f"{name}.{tensor}", 0.0) + dw
             dxs = [dx]
+        elif kind in shapes.KINDS:
+            dxs = [shapes.axes_backward(attributes, d, inputs[0])]
         elif kind == "add":
             dxs = layers.add_backward(d, inputs)
         elif kind == "multiply":
