@@ -62,6 +62,12 @@ target_compile_definitions(chainrule_cuda PRIVATE "CHAINRULE_VERSION=\"${CHAINRU
 set_target_properties(chainrule_cuda PROPERTIES INSTALL_RPATH "$ORIGIN/../nvidia/cu13/lib")
 target_link_libraries(chainrule_cuda PRIVATE ${CMAKE_DL_LIBS})
 target_link_options(chainrule_cuda PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/cmake/cuda.map" "LINKER:--no-undefined")
+if(CHAINRULE_CUDA STREQUAL "ON")  # cmake --build BUILD --target time_kernels, then python -m bench.cuda (docs/cuda.md)
+  add_executable(time_kernels EXCLUDE_FROM_ALL bench/cuda/time_kernels.cu ${cuda_sources})
+  target_include_directories(time_kernels PRIVATE csrc)
+  target_compile_definitions(time_kernels PRIVATE "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\"")
+  target_link_libraries(time_kernels PRIVATE ${CMAKE_DL_LIBS})
+endif()
 if(SKBUILD_PROJECT_NAME STREQUAL "chainrule-cuda")
   install(TARGETS chainrule_cuda LIBRARY DESTINATION chainrule_cuda)
 else()  # beside the core, for tests: no wheel has it
