@@ -27,8 +27,9 @@ struct Access {
   bool atomic;
   const void* pc;
 };
-struct Cell {  // a word of four bytes: its last write, and what is to be known of the reads since
-  unsigned serial;
+struct Cell {               // a word of four bytes: its last write, and what is to be known of the reads since
+  unsigned serial;          // of the launch (of the block, in shared memory) that all this is of
+  unsigned writer, reader;  // launches and copies before it: the last that wrote, and one that has read since
   bool readers_differ, warps_differ, blocks_differ;
   Access write, read;
 };
@@ -66,8 +67,35 @@ bool ordered(const Access& before, const Access& now, Space s) {
   return before.thread / 32 == now.thread / 32 && before.epoch == now.epoch && before.warp_epoch < now.warp_epoch;
 }
 
+void stream_fault(unsigned before, bool writes, const void* p, const Access& a, bool write) {
+  const auto key = [](unsigned piece) { return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(piece)); };
+  if (!seen.insert({key(before), key(running_piece())}).second) return;
+  const std::string other = name_of_piece(before), mine = name_of_piece(running_piece());
+  report("STREAMS: nothing orders these on %p (%s):\n    %s by %s\n    %s%s%s", p, allocation_of(p).c_str(), writes ? "write" : "read", other.c_str(),
+         a.pc    ? who(a, write).c_str()
+         : write ? "write"
+                 : "read",
+         a.pc ? ", " : " by ", mine.c_str());
+}
+// What other launches and copies have done to this word, when one that is another does its first to it
+void between_launches(Cell& c, unsigned piece, const void* p, const Access& a, bool write) {
+  if (c.serial != piece) {
+    const bool wrote = c.write.mask, read = c.read.mask;
+    const unsigned reader = wrote ? 0 : read && (!c.reader || happens_before(c.reader, c.serial)) ? c.serial : c.reader;
+    const unsigned writer = wrote ? c.serial : c.writer;
+    c = Cell{};
+    c.serial = piece, c.writer = writer, c.reader = reader;
+  }
+  if (!piece) return;
+  if (!(write ? c.write.mask : c.read.mask) && c.writer && !happens_before(c.writer, piece)) stream_fault(c.writer, true, p, a, write);
+  if (write && !c.write.mask && c.reader && !happens_before(c.reader, piece)) stream_fault(c.reader, false, p, a, true);
+}
+
 void track(Cell& c, unsigned serial, Space s, const void* p, const Access& a, bool write) {
-  if (c.serial != serial) c = Cell{}, c.serial = serial;
+  if (s == Space::Global)
+    between_launches(c, serial, p, a, write);
+  else if (c.serial != serial)
+    c = Cell{}, c.serial = serial;
   if (c.write.mask & a.mask && !ordered(c.write, a, s) && !(c.write.atomic && a.atomic)) race(s, p, c.write, true, a, write);
   const bool same_phase = c.read.block == a.block && c.read.epoch == a.epoch;
   if (write) {
@@ -100,19 +128,20 @@ void check(const Region& r, const char* p, std::size_t n, bool write, bool atomi
   const auto once = [&](const char* what) {
     if (!seen.insert({pc, what}).second) return;
     const uint3 t = current->index;
-    report("%s: %s of %zu bytes at %p (%s memory) by block (%u,%u,%u) thread (%u,%u,%u) at %s", what, write ? "write" : "read", n,
-           static_cast<const void*>(p), name(r.space), blockIdx.x, blockIdx.y, blockIdx.z, t.x, t.y, t.z, source_of(pc).c_str());
+    const std::string where =
+        r.space == Space::Global ? allocation_of(p) : "byte " + std::to_string(r.offset) + " of " + std::to_string(r.limit) + " bytes";
+    report("%s: %s of %zu bytes at %p (%s memory, %s) by block (%u,%u,%u) thread (%u,%u,%u) at %s", what, write ? "write" : "read", n,
+           static_cast<const void*>(p), name(r.space), where.c_str(), blockIdx.x, blockIdx.y, blockIdx.z, t.x, t.y, t.z, source_of(pc).c_str());
   };
   if (r.offset + n > r.limit) return once("OUT OF BOUNDS");
-  for (std::size_t i = 0; i < n; ++i)
-    if (!(r.state[r.offset + i] & Allocated)) return once("OUT OF BOUNDS");
-  if (!write || atomic)
-    for (std::size_t i = 0; i < n; ++i)
-      if (!(r.state[r.offset + i] & Written)) {
-        once("UNINITIALISED");
-        break;
-      }
-  if (n <= 16 && (n & (n - 1)) == 0 && reinterpret_cast<std::uintptr_t>(p) % n) once("MISALIGNED");
+  std::uint8_t state = Allocated | Written;
+  for (std::size_t i = 0; i < n; ++i) state &= r.state[r.offset + i];
+  if (!(state & Allocated)) return once("OUT OF BOUNDS");
+  if ((!write || atomic) && !(state & Written)) once("UNINITIALISED");
+  if (n <= 16 && (n & (n - 1)) == 0 && reinterpret_cast<std::uintptr_t>(p) % n) {
+    once("MISALIGNED");
+    if (n == 16) std::_Exit(139);  // the load itself would end the process, without a word
+  }
   if (write)
     for (std::size_t i = 0; i < n; ++i) r.state[r.offset + i] |= Written;
   const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
@@ -125,7 +154,7 @@ void check(const Region& r, const char* p, std::size_t n, bool write, bool atomi
                    static_cast<std::uint8_t>(((1u << m) - 1) << in),
                    atomic,
                    pc};
-    track(r.cells[(r.offset + i) >> 2], r.space == Space::Global ? launch_serial : block_serial, r.space, p + i, a, write);
+    track(r.cells[(r.offset + i) >> 2], r.space == Space::Global ? running_piece() : block_serial, r.space, p + i, a, write);
     i += m;
   }
 }
@@ -144,7 +173,10 @@ void access(const void* address, std::size_t n, bool write, bool atomic, const v
   if (p >= arguments_begin && p < arguments_end) return;
   for (const Range& r : images)
     if (a >= r.begin && a < r.end) return;
-  if (seen.insert({pc, "host"}).second) report("HOST MEMORY: a kernel %s %p at %s", write ? "writes" : "reads", address, source_of(pc).c_str());
+  if (!seen.insert({pc, "host"}).second) return;
+  const uint3 t = current->index;
+  report("HOST MEMORY: %s of %zu bytes at %p by block (%u,%u,%u) thread (%u,%u,%u) at %s", write ? "write" : "read", n, address, blockIdx.x,
+         blockIdx.y, blockIdx.z, t.x, t.y, t.z, source_of(pc).c_str());
 }
 
 void block_begin(char* shared, std::size_t n, char* dynamic, std::size_t dynamic_n) {
@@ -178,8 +210,22 @@ void allocated(char* p, std::size_t n) {
   std::memset(state_of(p), Allocated, n);
 }
 void freed(char* p, std::size_t n) { std::memset(state_of(p), 0, n); }
-void written(const void* p, std::size_t n) { std::memset(state_of(p), Allocated | Written, n); }
+// A copy's accesses, as those of one thread
+void track_copy(const void* p, std::size_t n, bool write) {
+  const auto* begin = static_cast<const char*>(p);
+  const Access a{0, 0, 0, 0, 0xf, false, nullptr};
+  for (std::size_t i = static_cast<std::size_t>(begin - arena) / 4; i * 4 < static_cast<std::size_t>(begin - arena) + n; ++i) {
+    Cell& c = device_cells[i];
+    between_launches(c, running_piece(), arena + 4 * i, a, write);
+    (write ? c.write : c.read) = a;
+  }
+}
+void written(const void* p, std::size_t n) {
+  std::memset(state_of(p), Allocated | Written, n);
+  track_copy(p, n, true);
+}
 void read(const void* p, std::size_t n) {
+  track_copy(p, n, false);
   for (std::size_t i = 0; i < n; ++i)
     if (!(state_of(p)[i] & Written)) return report("UNINITIALISED: copied from device memory %p + %zu", p, i);
 }
@@ -203,6 +249,9 @@ const bool installed = (hooks = &table, true);
   std::uint##B##_t __tsan_atomic##B##_load(const volatile std::uint##B##_t* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }         \
   std::uint##B##_t __tsan_atomic##B##_exchange(volatile std::uint##B##_t* p, std::uint##B##_t v, int) {                                      \
     return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                                                      \
+  }                                                                                                                                          \
+  std::uint##B##_t __tsan_atomic##B##_fetch_add(volatile std::uint##B##_t* p, std::uint##B##_t v, int) {                                     \
+    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                                                                       \
   }                                                                                                                                          \
   int __tsan_atomic##B##_compare_exchange_strong(volatile std::uint##B##_t* p, std::uint##B##_t* e, std::uint##B##_t v, int, int) {          \
     return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                                  \

@@ -35,8 +35,19 @@ __global__ void product(bool rounded, bool transpose_a, bool transpose_b, std::i
   }
 }
 
-// Numbers from the first to the last of a column-major matrix
-std::size_t extent(std::int64_t rows, std::int64_t columns, std::int64_t ld) { return static_cast<std::size_t>((columns - 1) * ld + rows); }
+struct Matrix {  // column-major
+  const char* name;
+  const void* data;
+  std::int64_t rows, columns, ld;
+};
+// By the real library's rules, and whether it lies in one allocation; empty: nothing is
+std::string what_is_wrong(const Matrix& x, std::size_t size) {
+  if (x.rows < 0 || x.columns < 0) return "NEGATIVE SIZE";
+  if (x.ld < std::max<std::int64_t>(1, x.rows)) return "LEADING DIMENSION TOO SMALL, expected at least " + std::to_string(x.rows);
+  if (x.rows == 0 || x.columns == 0) return "";
+  const std::size_t bytes = static_cast<std::size_t>((x.columns - 1) * x.ld + x.rows) * size;
+  return emulation::on_device(x.data, bytes) ? "" : std::to_string(bytes) + " bytes are OUT OF BOUNDS: begin at " + emulation::allocation_of(x.data);
+}
 
 template <class T>
 cublasStatus_t gemm(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* alpha,
@@ -44,19 +55,15 @@ cublasStatus_t gemm(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t 
   const emulation::Entered entered;
   if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
   const bool ta = op_a != CUBLAS_OP_N, tb = op_b != CUBLAS_OP_N;
-  const std::int64_t a_rows = ta ? k : m, a_columns = ta ? m : k, b_rows = tb ? n : k, b_columns = tb ? k : n, one = 1;
-  if (m < 0 || n < 0 || k < 0 || lda < std::max(one, a_rows) || ldb < std::max(one, b_rows) || ldc < std::max(one, m)) {
-    emulation::report("cuBLAS gemm: m %ld n %ld k %ld lda %ld ldb %ld ldc %ld: a leading dimension is too small", static_cast<long>(m),
-                      static_cast<long>(n), static_cast<long>(k), static_cast<long>(lda), static_cast<long>(ldb), static_cast<long>(ldc));
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
+  const Matrix matrices[] = {{"A", a, ta ? k : m, ta ? m : k, lda}, {"B", b, tb ? n : k, tb ? k : n, ldb}, {"C", c, m, n, ldc}};
+  for (const Matrix& x : matrices)
+    if (const std::string wrong = what_is_wrong(x, sizeof(T)); !wrong.empty()) {
+      emulation::report("cuBLAS gemm, m %ld n %ld k %ld: %s (%ld, %ld) with leading dimension %ld: %s", static_cast<long>(m), static_cast<long>(n),
+                        static_cast<long>(k), x.name, static_cast<long>(x.rows), static_cast<long>(x.columns), static_cast<long>(x.ld),
+                        wrong.c_str());
+      return CUBLAS_STATUS_INVALID_VALUE;
+    }
   if (m == 0 || n == 0) return CUBLAS_STATUS_SUCCESS;
-  const auto inside = [](const T* p, std::size_t count) { return emulation::on_device(p, count * sizeof(T)); };
-  if ((k > 0 && !(inside(a, extent(a_rows, a_columns, lda)) && inside(b, extent(b_rows, b_columns, ldb)))) || !inside(c, extent(m, n, ldc))) {
-    emulation::report("cuBLAS gemm: m %ld n %ld k %ld lda %ld ldb %ld ldc %ld: OUT OF BOUNDS of an allocation", static_cast<long>(m),
-                      static_cast<long>(n), static_cast<long>(k), static_cast<long>(lda), static_cast<long>(ldb), static_cast<long>(ldc));
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(std::min<std::int64_t>((m * n + 127) / 128, 1024)));
   config.blockDim = dim3(128);

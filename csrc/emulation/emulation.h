@@ -45,7 +45,7 @@ struct Thread {
 };
 extern Thread* current;      // the device thread that runs; null while host code does
 extern const void* running;  // its kernel
-extern unsigned launch_serial, block_serial;
+extern unsigned block_serial;
 extern const char *arguments_begin, *arguments_end;
 
 // A checked launch: its own copy of the arguments.
@@ -73,6 +73,7 @@ constexpr std::size_t arena_size = std::size_t{8} << 30;  // address space, of a
 extern char *arena, *arena_end;
 bool on_device(const void* p, std::size_t n);  // all of it in one live allocation
 int device_of(const void* p);                  // -1: in none
+std::string allocation_of(const void* p);      // "byte 8 of 4 that were allocated", "freed" and so on, for messages
 bool is_pinned(const void* p, std::size_t n);
 struct DeviceAccess {  // device memory is mapped only inside kernels and copies: host code that touches it dies with a message
   DeviceAccess();
@@ -80,11 +81,15 @@ struct DeviceAccess {  // device memory is mapped only inside kernels and copies
 };
 
 // ---- streams: nothing runs before somebody waits for it (streams.cpp) -----------------------------------------------------------------------------
-cudaError_t enqueue(cudaStream_t, std::function<void()> work);
-void run_stream(cudaStream_t);  // all that is in it now
-void run_device();              // all streams of the current device
-void run_null_stream();         // it and all that do not say NonBlocking
+cudaError_t enqueue(cudaStream_t, const char* what, const void* kernel, std::function<void()> work);  // kernel: null where it is none
+bool stream_exists(cudaStream_t, const char* what);                                                   // false: reported
+void wait_for_stream(cudaStream_t);                                                                   // the host does, for all that is in it now
+void wait_for_device();                                                                               // for all streams of the current device
 int current_device();
+// Pieces of work have numbers; 0 is the host
+unsigned running_piece();
+bool happens_before(unsigned piece, unsigned other);  // by streams, events and the host's waits
+std::string name_of_piece(unsigned);
 
 // ---- the checker (checker.cpp), where it is linked ------------------------------------------------------------------------------------------------
 struct Hooks {

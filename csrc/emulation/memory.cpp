@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Device memory: one range of addresses, which only kernels and copies can touch; behind each allocation lies a gap, and all of it is NaN at first.
-// Under AddressSanitizer an allocation is the heap's, poisoned while host code runs.
+// Under AddressSanitizer an allocation is the heap's, its begin poisoned while host code runs.
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -29,7 +29,9 @@ struct Allocation {
 };
 std::map<char*, Allocation>& live = *new std::map<char*, Allocation>;  // never destroyed: a network may be, after main
 std::map<char*, std::size_t>& pinned = *new std::map<char*, std::size_t>;
-[[maybe_unused]] std::size_t arena_used;  // from its begin, whole pages
+std::map<char*, std::size_t>& freed = *new std::map<char*, std::size_t>;  // and not given out again since
+[[maybe_unused]] std::size_t used_to, next;                               // of the arena, from its begin: whole pages, and where to look for room
+constexpr std::size_t least_range = std::size_t{16} << 20;
 // Of the arena, where the processor has protection keys: shut and opened by one instruction, for this thread alone (it is shut for all others from the
 // start). mprotect, page by page, took nine tenths of the tests' time.
 [[maybe_unused]] int key = -1;
@@ -69,13 +71,16 @@ void prepare_arena() {
 
 void make_accessible([[maybe_unused]] bool on) {
 #if defined(__SANITIZE_ADDRESS__)
-  for (const auto& [p, a] : live) on ? __asan_unpoison_memory_region(p, a.bytes) : __asan_poison_memory_region(p, a.bytes);
+  for (const auto& [p, a] : live) {
+    const std::size_t n = std::min<std::size_t>(a.bytes, 4096);  // its begin: all of it, at every launch, took a third of the tests' time
+    on ? __asan_unpoison_memory_region(p, n) : __asan_poison_memory_region(p, n);
+  }
 #else
   if (!arena) return;
   if (key >= 0)
     pkey_set(key, on ? 0u : static_cast<unsigned>(PKEY_DISABLE_ACCESS));
-  else if (arena_used)
-    mprotect(arena, arena_used, on ? PROT_READ | PROT_WRITE : PROT_NONE);
+  else if (used_to)
+    mprotect(arena, used_to, on ? PROT_READ | PROT_WRITE : PROT_NONE);
 #endif
 }
 
@@ -93,6 +98,18 @@ std::size_t used_by(int device) {
   return all;
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+// The first place in [from, to) of the arena where nothing lives, or npos
+std::size_t gap(std::size_t from, std::size_t to, std::size_t size) {
+  auto at = live.lower_bound(arena + from);
+  const auto end_of = [](const auto& a) {
+    return static_cast<std::size_t>(a->first - arena) + (a->second.bytes + granule - 1) / granule * granule + granule;
+  };
+  if (at != live.begin()) from = std::max(from, end_of(std::prev(at)));
+  for (; at != live.end() && static_cast<std::size_t>(at->first - arena) < from + size; ++at) from = end_of(at);
+  return from + size <= to ? from : std::string::npos;
+}
+#endif
 // Null: no room
 char* take(std::size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -101,14 +118,16 @@ char* take(std::size_t bytes) {
 #else
   prepare_arena();
   if (!arena) return nullptr;
-  const std::size_t size = (bytes + granule - 1) / granule * granule;
-  std::size_t offset = 0;  // first fit, a gap behind each
-  for (const auto& [p, a] : live) {
-    if (static_cast<std::size_t>(p - arena) >= offset + size + granule) break;
-    offset = (static_cast<std::size_t>(p - arena) + a.bytes + granule - 1) / granule * granule + granule;
-  }
-  if (offset + size + granule > arena_size) return nullptr;
-  arena_used = std::max(arena_used, (offset + size + granule + 4095) / 4096 * 4096);
+  const std::size_t size = (bytes + granule - 1) / granule * granule + granule;  // a gap behind each
+  // An address comes back when as many others have been given out: who uses what was freed shall not meet what came after.
+  const std::size_t usual = std::max(least_range, used_to);
+  std::size_t offset = gap(next, usual, size);
+  if (offset == std::string::npos) offset = gap(0, usual, size);
+  if (offset == std::string::npos) offset = gap(0, arena_size, size);
+  if (offset == std::string::npos) return nullptr;
+  freed.erase(freed.lower_bound(arena + offset), freed.lower_bound(arena + offset + size));
+  next = offset + size;
+  used_to = std::max(used_to, (next + 4095) / 4096 * 4096);
   return arena + offset;
 #endif
 }
@@ -129,6 +148,22 @@ bool on_device(const void* p, std::size_t n) {
 int device_of(const void* p) {
   const auto at = find(p);
   return at == live.end() ? -1 : at->second.device;
+}
+std::string allocation_of(const void* p) {
+  const auto* at = static_cast<const char*>(p);
+  const auto text = [at](const char* begin, std::size_t bytes, const char* state) {
+    return "byte " + std::to_string(at - begin) + " of " + std::to_string(bytes) + " that were " + state;
+  };
+  const auto before = [at](const auto& map) {
+    const auto next = map.upper_bound(const_cast<char*>(at));
+    return next == map.begin() ? map.end() : std::prev(next);
+  };
+  const auto mine = before(live);
+  const auto gone = before(freed);
+  if (mine != live.end() && at < mine->first + mine->second.bytes) return text(mine->first, mine->second.bytes, "allocated");
+  if (gone != freed.end() && at < gone->first + gone->second) return text(gone->first, gone->second, "FREED");
+  if (mine != live.end() && at < mine->first + mine->second.bytes + granule) return text(mine->first, mine->second.bytes, "allocated");
+  return is_pinned(p, 1) ? "pinned memory of the host" : at >= arena && at < arena_end ? "device memory that nobody has" : "memory of the host";
 }
 bool is_pinned(const void* p, std::size_t n) {
   auto at = pinned.upper_bound(static_cast<char*>(const_cast<void*>(p)));
@@ -170,10 +205,10 @@ cudaError_t cudaFree(void* p) {
   if (!p) return cudaSuccess;
   const auto at = live.find(static_cast<char*>(p));
   if (at == live.end()) {
-    report("cudaFree of %p, which is no device allocation", p);
+    report("cudaFree of %p: %s", p, allocation_of(p).c_str());
     return fail(cudaErrorInvalidValue);
   }
-  run_device();  // as the real one: freeing waits
+  wait_for_device();  // as the real one
   if (hooks) hooks->freed(at->first, at->second.bytes);
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(at->first, at->second.bytes);
@@ -183,6 +218,7 @@ cudaError_t cudaFree(void* p) {
     const DeviceAccess access;
     std::memset(p, 0xff, at->second.bytes);
   }
+  freed[at->first] = at->second.bytes;
 #endif
   live.erase(at);
   return cudaSuccess;
@@ -201,11 +237,12 @@ cudaError_t cudaMallocHost(void** p, std::size_t bytes) { return cudaHostAlloc(p
 cudaError_t cudaFreeHost(void* p) {
   const Entered entered;
   if (!p) return cudaSuccess;
-  if (!pinned.erase(static_cast<char*>(p))) {
-    report("cudaFreeHost of %p, which is no pinned allocation", p);
+  if (!pinned.count(static_cast<char*>(p))) {
+    report("cudaFreeHost of %p: %s", p, allocation_of(p).c_str());
     return fail(cudaErrorInvalidValue);
   }
-  run_device();
+  wait_for_device();
+  pinned.erase(static_cast<char*>(p));
   std::free(p);
   return cudaSuccess;
 }

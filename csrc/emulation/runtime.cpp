@@ -122,8 +122,8 @@ cudaError_t launch(const cudaLaunchConfig_t& c, const Launch& l) {
   for (int i = 0; i < l.n_pointers; ++i) {
     const int device = device_of(l.pointers[i]);
     if (device != current_device()) {
-      report(device < 0 ? "HOST MEMORY: pointer argument %d, %p, is not device memory" : "pointer argument %d, %p, lies on another device", i,
-             l.pointers[i]);
+      report("%s: pointer argument %d, %p: %s", device < 0 ? "NO DEVICE MEMORY" : "ANOTHER DEVICE'S MEMORY", i, l.pointers[i],
+             allocation_of(l.pointers[i]).c_str());
       return fail(cudaErrorIllegalAddress);
     }
   }
@@ -135,7 +135,7 @@ cudaError_t launch(const cudaLaunchConfig_t& c, const Launch& l) {
   piece->arguments = std::make_unique<char[]>(l.bytes);
   l.copy(piece->arguments.get(), l.arguments);
   piece->grid = {g, b, c.dynamicSmemBytes, l.kernel, l.run, piece->arguments.get(), l.bytes, l.marker};
-  return enqueue(c.stream, [piece] { run_grid(piece->grid); });
+  return enqueue(c.stream, "a launch", l.kernel, [piece] { run_grid(piece->grid); });
 }
 
 }  // namespace emulation

@@ -1,26 +1,46 @@
 // SPDX-License-Identifier: MIT
 // Streams are lazy: work waits in its stream until somebody waits for it, so that whoever forgets to wait, or to let one stream wait for another, finds
-// what was there before (NaN). A copy from pageable memory takes its bytes at once and one to pageable memory waits, as on a card; pinned memory is
-// read and written only when the copy's turn comes.
+// what was there before. And each piece of work knows by a vector clock what is certain to have been done before it, so that the checker names two that
+// touch the same memory in no order, whatever the numbers.
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <vector>
 
 #include "emulation/emulation.h"
 
+namespace emulation {
+
+using Clock = std::vector<std::size_t>;  // by stream: so many of its pieces are done
+
+struct Work {
+  std::function<void()> run;
+  std::vector<std::pair<cudaStream_t, std::size_t>> after;  // first so many pieces of these streams
+  unsigned number;                                          // in `pieces`
+};
+struct Piece {
+  const char* what;
+  const void* kernel;
+  std::size_t stream, place;
+  Clock before;
+};
+
+}  // namespace emulation
+
 struct CUstream_st {
   int device;
-  bool blocking;  // waits for the null stream, and it for this one
+  bool blocking;       // waits for the null stream, and it for this one
+  std::size_t number;  // of the stream
   bool alive = true;
-  std::deque<std::function<void()>> work{};
+  std::deque<emulation::Work> work{};
   std::size_t done = 0, asked = 0;  // pieces of work, since the stream was made
+  emulation::Clock clock{};         // of its last piece
 };
 struct CUevent_st {
   cudaStream_t stream = nullptr;  // of the last record
   std::size_t place = 0;          // the record is piece number `place` of its stream
+  emulation::Clock clock{};
   std::chrono::steady_clock::time_point time{};
 };
 
@@ -30,10 +50,18 @@ namespace {
 
 std::vector<std::unique_ptr<CUstream_st>>& streams = *new std::vector<std::unique_ptr<CUstream_st>>;  // never destroyed
 std::vector<cudaStream_t>& null_streams = *new std::vector<cudaStream_t>;                             // by device
+std::vector<Piece>& pieces = *new std::vector<Piece>(1);                                              // the first is the host
+unsigned piece_running;
+Clock& host_clock = *new Clock;                // what the host has waited for; all its threads are taken for one
 constexpr std::size_t most_pending = 100'000;  // then the oldest piece runs: nobody else bounds the queue
 
+void join(Clock& clock, const Clock& other) {
+  if (clock.size() < other.size()) clock.resize(other.size());
+  for (std::size_t i = 0; i < other.size(); ++i) clock[i] = std::max(clock[i], other[i]);
+}
+
 cudaStream_t make_stream(bool blocking) {
-  streams.push_back(std::make_unique<CUstream_st>(CUstream_st{current_device(), blocking}));
+  streams.push_back(std::make_unique<CUstream_st>(CUstream_st{current_device(), blocking, streams.size()}));
   return streams.back().get();
 }
 cudaStream_t null_stream() {
@@ -41,6 +69,7 @@ cudaStream_t null_stream() {
   cudaStream_t& s = null_streams[static_cast<std::size_t>(current_device())];
   return s ? s : s = make_stream(true);
 }
+bool is_null(cudaStream_t s) { return std::find(null_streams.begin(), null_streams.end(), s) != null_streams.end(); }
 bool known(cudaStream_t s) {
   return std::any_of(streams.begin(), streams.end(), [s](const auto& other) { return other.get() == s && other->alive; });
 }
@@ -52,141 +81,91 @@ cudaStream_t checked(cudaStream_t s, const char* what) {
   return nullptr;
 }
 
-// Runs the first `until` pieces that the stream ever had. Each is taken out before it runs: it may itself make other streams run.
+// Runs the first `until` pieces that the stream ever had, and first what they wait for. Each is taken out before it runs: it may make other streams run.
 void run_until(cudaStream_t s, std::size_t until) {
   const DeviceAccess access;
   while (s->done < until && !s->work.empty()) {
-    const std::function<void()> work = std::move(s->work.front());
+    const Work work = std::move(s->work.front());
     s->work.pop_front();
-    work();
+    for (const auto& [other, place] : work.after) run_until(other, place);
+    const unsigned outer = std::exchange(piece_running, work.number);
+    work.run();
+    piece_running = outer;
     ++s->done;
   }
 }
-void run_all(bool blocking_only) {
-  std::vector<cudaStream_t> of_device;
-  for (const auto& s : streams)
-    if (s->device == current_device() && (!blocking_only || s->blocking)) of_device.push_back(s.get());
-  if (order() == Order::Reverse) std::reverse(of_device.begin(), of_device.end());
-  if (order() == Order::Random)
-    for (std::size_t i = of_device.size(); i > 1; --i) std::swap(of_device[i - 1], of_device[random_number() % i]);
-  for (const cudaStream_t s : of_device) run_until(s, s->asked);
+void host_waits(cudaStream_t s) {
+  run_until(s, s->asked);
+  join(host_clock, s->clock);
 }
 
-bool ends_on_device(cudaMemcpyKind kind) { return kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice; }
-bool begins_on_device(cudaMemcpyKind kind) { return kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice; }
-
-struct Copy {
-  char* to;
-  std::size_t to_pitch;
-  const char* from;
-  std::size_t from_pitch, width, rows;
-  cudaMemcpyKind kind;
-
-  std::size_t to_extent() const { return (rows - 1) * to_pitch + width; }
-  std::size_t from_extent() const { return (rows - 1) * from_pitch + width; }
-  bool valid() const {
-    const auto fits = [](const void* p, std::size_t n, bool device) { return device ? on_device(p, n) : device_of(p) < 0; };
-    return fits(to, to_extent(), ends_on_device(kind)) && fits(from, from_extent(), begins_on_device(kind));
+void add(cudaStream_t s, const char* what, const void* kernel, std::function<void()> run, const CUevent_st* event = nullptr) {
+  Work work{std::move(run), {}, 0};
+  if (event) work.after.emplace_back(event->stream, event->place), join(s->clock, event->clock);
+  if (s->blocking)  // the null stream's pieces wait for those of all others that are blocking, and these for its
+    for (const auto& other : streams)
+      if (other.get() != s && other->blocking && other->device == s->device && (is_null(s) || is_null(other.get()))) {
+        work.after.emplace_back(other.get(), other->asked);
+        join(s->clock, other->clock);
+      }
+  ++s->asked;
+  if (hooks) {
+    join(s->clock, host_clock);
+    if (s->clock.size() <= s->number) s->clock.resize(s->number + 1);
+    s->clock[s->number] = s->asked;
+    work.number = static_cast<unsigned>(pieces.size());
+    pieces.push_back({what, kernel, s->number, s->asked, s->clock});
   }
-  void operator()() const {
-    if (!valid())
-      return report("a copy of %zu x %zu bytes from %p to %p: freed meanwhile", rows, width, static_cast<const void*>(from), static_cast<void*>(to));
-    for (std::size_t r = 0; r < rows; ++r) {
-      if (hooks && begins_on_device(kind)) hooks->read(from + r * from_pitch, width);
-      std::memmove(to + r * to_pitch, from + r * from_pitch, width);
-      if (hooks && ends_on_device(kind)) hooks->written(to + r * to_pitch, width);
-    }
-  }
-};
-
-cudaError_t copy(Copy c, cudaStream_t stream, bool wait, const char* what) {
-  if (c.width == 0 || c.rows == 0) return cudaSuccess;
-  if (c.kind == cudaMemcpyDefault) {
-    const bool to = device_of(c.to) >= 0, from = device_of(c.from) >= 0;
-    c.kind = to ? (from ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice) : (from ? cudaMemcpyDeviceToHost : cudaMemcpyHostToHost);
-  }
-  if (!c.valid() || c.to_pitch < c.width || c.from_pitch < c.width) {
-    report("%s(%p, %p, %zu x %zu, kind %d): the wrong kind, or outside its allocation", what, static_cast<void*>(c.to),
-           static_cast<const void*>(c.from), c.rows, c.width, static_cast<int>(c.kind));
-    return fail(cudaErrorInvalidValue);
-  }
-  const cudaStream_t s = checked(stream, what);
-  if (!s) return fail(cudaErrorInvalidResourceHandle);
-  const bool host_source = !begins_on_device(c.kind) && !is_pinned(c.from, c.from_extent());
-  const bool host_target = !ends_on_device(c.kind) && !is_pinned(c.to, c.to_extent());
-  if (host_source) {
-    auto bytes = std::make_shared<std::vector<char>>(c.from, c.from + c.from_extent());
-    enqueue(s, [c, bytes]() mutable {
-      c.from = bytes->data();
-      c();
-    });
-  } else {
-    enqueue(s, c);
-  }
-  if (wait && !stream) run_null_stream();
-  if (wait || host_target) run_until(s, s->asked);
-  return cudaSuccess;
-}
-
-cudaError_t set_memory(void* p, int value, std::size_t n, cudaStream_t stream, const char* what) {
-  if (n == 0) return cudaSuccess;
-  if (!on_device(p, n)) {
-    report("%s(%p, %zu): outside an allocation", what, p, n);
-    return fail(cudaErrorInvalidValue);
-  }
-  const cudaStream_t s = checked(stream, what);
-  if (!s) return fail(cudaErrorInvalidResourceHandle);
-  return enqueue(s, [=] {
-    if (!on_device(p, n)) return report("%s(%p, %zu): freed meanwhile", what, p, n);
-    std::memset(p, value, n);
-    if (hooks) hooks->written(p, n);
-  });
+  s->work.push_back(std::move(work));
+  if (s->work.size() > most_pending) run_until(s, s->done + 1);
 }
 
 }  // namespace
 
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
-  const cudaStream_t s = checked(stream, "a launch");
+bool stream_exists(cudaStream_t s, const char* what) { return checked(s, what) != nullptr; }
+unsigned running_piece() { return piece_running; }
+bool happens_before(unsigned a, unsigned b) {
+  const Piece &first = pieces[a], &then = pieces[b];
+  return first.stream == then.stream ? first.place <= then.place : first.stream < then.before.size() && then.before[first.stream] >= first.place;
+}
+std::string name_of_piece(unsigned number) {
+  const Piece& p = pieces[number];
+  const std::string stream = is_null(streams[p.stream].get()) ? "the null stream" : "stream " + std::to_string(p.stream);
+  return (p.kernel ? source_of(p.kernel, true) : p.what) + " (" + stream + ")";
+}
+
+cudaError_t enqueue(cudaStream_t stream, const char* what, const void* kernel, std::function<void()> run) {
+  const cudaStream_t s = checked(stream, what);
   if (!s) return fail(cudaErrorInvalidResourceHandle);
-  s->work.push_back(std::move(work));
-  ++s->asked;
-  if (s->work.size() > most_pending) run_until(s, s->done + 1);
+  if (kernel && s->device != current_device()) {
+    report("a launch on device %d into a stream of device %d", current_device(), s->device);
+    return fail(cudaErrorInvalidResourceHandle);
+  }
+  add(s, what, kernel, std::move(run));
   return cudaSuccess;
 }
-void run_stream(cudaStream_t s) { run_until(s, s->asked); }
-void run_device() { run_all(false); }
-void run_null_stream() { run_all(true); }
+void wait_for_stream(cudaStream_t stream) {
+  const cudaStream_t s = stream ? stream : null_stream();
+  if (!stream) add(s, "a wait", nullptr, [] {});  // behind all blocking streams
+  host_waits(s);
+}
+void wait_for_device() {
+  std::vector<cudaStream_t> of_device;
+  for (const auto& s : streams)
+    if (s->device == current_device()) of_device.push_back(s.get());
+  if (order() == Order::Reverse) std::reverse(of_device.begin(), of_device.end());
+  if (order() == Order::Random)
+    for (std::size_t i = of_device.size(); i > 1; --i) std::swap(of_device[i - 1], of_device[random_number() % i]);
+  for (const cudaStream_t s : of_device) host_waits(s);
+}
 
 }  // namespace emulation
 
 using namespace emulation;
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t n, cudaMemcpyKind kind, cudaStream_t s) {
-  const Entered entered;
-  return copy({static_cast<char*>(to), n, static_cast<const char*>(from), n, n, 1, kind}, s, false, "cudaMemcpyAsync");
-}
-cudaError_t cudaMemcpy(void* to, const void* from, std::size_t n, cudaMemcpyKind kind) {
-  const Entered entered;
-  return copy({static_cast<char*>(to), n, static_cast<const char*>(from), n, n, 1, kind}, nullptr, true, "cudaMemcpy");
-}
-cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width, std::size_t rows,
-                              cudaMemcpyKind kind, cudaStream_t s) {
-  const Entered entered;
-  return copy({static_cast<char*>(to), to_pitch, static_cast<const char*>(from), from_pitch, width, rows, kind}, s, false, "cudaMemcpy2DAsync");
-}
-cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t s) {
-  const Entered entered;
-  return set_memory(p, value, n, s, "cudaMemsetAsync");
-}
-cudaError_t cudaMemset(void* p, int value, std::size_t n) {
-  const Entered entered;
-  const cudaError_t error = set_memory(p, value, n, nullptr, "cudaMemset");
-  run_null_stream();
-  return error;
-}
-
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned flags) {
   const Entered entered;
+  null_stream();  // has a number of its own, 0 on the first device
   *s = make_stream(!(flags & cudaStreamNonBlocking));
   return cudaSuccess;
 }
@@ -194,30 +173,32 @@ cudaError_t cudaStreamCreate(cudaStream_t* s) { return cudaStreamCreateWithFlags
 cudaError_t cudaStreamDestroy(cudaStream_t s) {
   const Entered entered;
   if (!s || !checked(s, "cudaStreamDestroy")) return fail(cudaErrorInvalidResourceHandle);
-  run_stream(s);
-  s->alive = false;  // events may still name it
+  run_until(s, s->asked);  // the host has not waited for it, as far as it knows
+  s->alive = false;        // events may still name it
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Entered entered;
-  const cudaStream_t s = checked(stream, "cudaStreamSynchronize");
-  if (!s) return fail(cudaErrorInvalidResourceHandle);
+  if (!checked(stream, "cudaStreamSynchronize")) return fail(cudaErrorInvalidResourceHandle);
   const unsigned before = emulation_faults();
-  stream ? run_stream(s) : run_null_stream();
+  wait_for_stream(stream);
   return emulation_faults() == before ? cudaSuccess : fail(cudaErrorLaunchFailure);
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const Entered entered;
   const cudaStream_t s = checked(stream, "cudaStreamQuery");
   if (!s) return fail(cudaErrorInvalidResourceHandle);
-  if (s->work.empty()) return cudaSuccess;
+  if (s->work.empty()) {
+    join(host_clock, s->clock);
+    return cudaSuccess;
+  }
   run_until(s, s->done + 1);  // who asks again and again gets there
   return cudaErrorNotReady;
 }
 cudaError_t cudaDeviceSynchronize() {
   const Entered entered;
   const unsigned before = emulation_faults();
-  run_device();
+  wait_for_device();
   return emulation_faults() == before ? cudaSuccess : fail(cudaErrorLaunchFailure);
 }
 
@@ -238,28 +219,31 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream) {
   const cudaStream_t s = checked(stream, "cudaEventRecord");
   if (!e || !s) return fail(cudaErrorInvalidResourceHandle);
   if (e->stream) run_until(e->stream, e->place);  // its last record is not to write into this one
-  enqueue(s, [e] { e->time = std::chrono::steady_clock::now(); });
-  e->stream = s, e->place = s->asked;
+  add(s, "cudaEventRecord", nullptr, [e] { e->time = std::chrono::steady_clock::now(); });
+  e->stream = s, e->place = s->asked, e->clock = s->clock;
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned) {
   const Entered entered;
   const cudaStream_t s = checked(stream, "cudaStreamWaitEvent");
   if (!e || !s) return fail(cudaErrorInvalidResourceHandle);
-  if (!e->stream) return cudaSuccess;
-  return enqueue(s, [other = e->stream, place = e->place] { run_until(other, place); });
+  if (e->stream) add(s, "cudaStreamWaitEvent", nullptr, [] {}, e);
+  return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {
   const Entered entered;
   if (!e) return fail(cudaErrorInvalidResourceHandle);
   const unsigned before = emulation_faults();
-  if (e->stream) run_until(e->stream, e->place);
+  if (e->stream) run_until(e->stream, e->place), join(host_clock, e->clock);
   return emulation_faults() == before ? cudaSuccess : fail(cudaErrorLaunchFailure);
 }
 cudaError_t cudaEventQuery(cudaEvent_t e) {
   const Entered entered;
   if (!e) return fail(cudaErrorInvalidResourceHandle);
-  if (!e->stream || e->stream->done >= e->place) return cudaSuccess;
+  if (!e->stream || e->stream->done >= e->place) {
+    join(host_clock, e->clock);
+    return cudaSuccess;
+  }
   run_until(e->stream, e->stream->done + 1);
   return cudaErrorNotReady;
 }

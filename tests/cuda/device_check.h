@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A kernel of the device's table beside the CPU's of the same name: the same call on copies of the same arrays, at several block sizes, aligned and not.
 #pragma once
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -12,9 +13,10 @@ namespace {
 
 using cuda::Context;
 
-const int block_sizes[] = {0, 32, 96, 1024};  // 0: what the kernel asks for
-const Index offsets[] = {0, 1, 4};            // 4: arrays apart by 1, 2 and 3 numbers from an aligned address
-std::uint64_t bits = 14695981039346656037u;   // of all results (FNV-1a): the same in every order of threads and in every run
+const int asked = std::getenv("CHAINRULE_TEST_BLOCK") ? std::atoi(std::getenv("CHAINRULE_TEST_BLOCK")) : 0;  // threads of all blocks: for coverage.py
+const int block_sizes[] = {asked, asked ? asked : 32, asked ? asked : 96, asked ? asked : 1024};             // 0: what the kernel asks for
+const Index offsets[] = {0, 1, 4};           // 4: arrays apart by 1, 2 and 3 numbers from an aligned address
+std::uint64_t bits = 14695981039346656037u;  // of the results (FNV-1a), into the file CHAINRULE_TEST_BITS: the same in every order of threads
 
 // n numbers in the device's memory, none before or behind them, `offset` numbers behind an address that is a multiple of 256
 template <class V>
@@ -115,15 +117,18 @@ std::pair<double, std::vector<std::vector<T>>> on_device(const Arrays<T>& a, Ind
   return {value, result};
 }
 
-// call(table, pointers) on both, with two of the twelve arrangements of block size and alignment, which take turns from call to call: sizes and
-// arrangements are coprime, so every kernel meets all of them. `exact`: not a bit may differ. `launches`: how many kernels a device must have run at least.
+// call(table, pointers) on both, with two of the twelve arrangements of block size and alignment, the first of them twice; CHAINRULE_TEST_ONCE: with the
+// first alone. They take turns from call to call: sizes and arrangements are coprime, so every kernel meets all of them. `exact`: not a bit may differ.
+// `launches`: how many kernels a device must have run at least.
 template <class T, class Call>
 void compare(const std::string& name, const Arrays<T>& arrays, const Call& call, bool exact = false, int launches = 1, double terms = 0) {
   static unsigned turn = 0;
+  static const bool once = std::getenv("CHAINRULE_TEST_ONCE");
   Context& c = cuda::current();
   const auto [value, expected] = on_cpu(arrays, call);
   ++turn;
   for (const unsigned arrangement : {turn, turn + 5}) {
+    if (once && arrangement != turn) break;
     c.threads = block_sizes[arrangement % 4];
     const Index offset = offsets[arrangement % 3];
     const std::string at =
@@ -132,18 +137,19 @@ void compare(const std::string& name, const Arrays<T>& arrays, const Call& call,
     const auto [found_value, found] = on_device(arrays, offset, call);
     check(c.launches - before >= launches, name, " launched no kernel");
     normwise(std::vector<double>{found_value}, std::vector<double>{value}, at + ", value", terms > 0 ? 1 : 0, tolerance<T> / tolerance<double>);
-    hash(std::vector<double>{found_value});
     for (std::size_t i = 0; i < expected.size(); ++i) {
       normwise(found[i], expected[i], at + ", array " + std::to_string(i), terms);
       if (exact) check(same_bits(found[i], expected[i]), at, ", array " + std::to_string(i), ": other bits than the CPU's");
-      hash(found[i]);
     }
     if (arrangement != turn) continue;
+    hash(std::vector<double>{found_value});
+    for (const std::vector<T>& x : found) hash(x);
+    if (once) continue;
     const auto [again_value, again] = on_device(arrays, offset, call);
     check(!std::memcmp(&found_value, &again_value, sizeof(double)), at, ", value: another one in the second run");
     for (std::size_t i = 0; i < expected.size(); ++i) check(same_bits(found[i], again[i]), at, ": other bits in the second run");
   }
-  c.threads = 0;
+  c.threads = asked;
   check(c.ok(), name, ": ", c.text);
   cuda::forget_error(c);
 }
@@ -158,9 +164,13 @@ inline int in_context(const std::function<void()>& tests) {
     return 1;
   }
   cuda::enter(c);
+  c->threads = asked;
   tests();
   cuda::destroy_context(c);
-  std::printf("bits %016llx\n", static_cast<unsigned long long>(bits));
+  if (const char* path = std::getenv("CHAINRULE_TEST_BITS")) {
+    std::FILE* f = std::fopen(path, "w");
+    check(f && std::fprintf(f, "%016llx\n", static_cast<unsigned long long>(bits)) > 0 && !std::fclose(f), "cannot write ", path);
+  }
   return report();
 }
 

@@ -148,8 +148,9 @@ Expected<T> by_segments(const Expected<T>& start, const std::vector<DeviceSegmen
   return e;
 }
 
+// Of n numbers, `offset` behind an aligned address: then the first of them are single elements, to which a thread comes after its packs.
 template <class T>
-void test_segments() {
+void test_segments(Index n, Index offset, const std::vector<int>& blocks) {
   // gaps before, between and behind them are frozen
   const std::vector<std::vector<DeviceSegment>> cases = {
       {{0, 3000, 0, 0.02, 0, 0, 0, 0}},
@@ -157,16 +158,15 @@ void test_segments() {
       {{5, 6, 0, 0, 0, 0, 0, 0}, {11, 1030, 0.02, 0.03, 0, 0, 0, 0}, {1030, 2999, 0, 0, 0.01, 0, 0, 0}},
       {{2990, 3000, 0, 0.5, 0, 0, 0, 0}},
   };
-  const Index n = 3000;
   for (const auto& segments : cases)
     for (const Index slots : {1, 3})
       for (const double max_norm : {0.0, 0.5, 1e9})
-        for (const int threads : block_sizes) {
+        for (const int threads : blocks) {
           const double sum_of_weights = 7;
           const Expected<T> start{random<T>(n), random<T>(slots * n), random<T>(n), random<T>(n, 0.1, 1)};
           const Expected<T> e = by_segments(start, segments, sum_of_weights, slots, max_norm);
           cuda::current().threads = threads;
-          OnDevice<T> w(start.w), g(start.g), m(start.m), v(start.v);
+          OnDevice<T> w(start.w, offset), g(start.g, offset), m(start.m, offset), v(start.v, offset);
           OnDevice<DeviceSegment> s(segments);
           OnDevice<Outcome> o({Outcome{}});
           const DeviceUpdate d{o.data(), s.data(), static_cast<Index>(segments.size()), sum_of_weights, true, max_norm};
@@ -178,7 +178,7 @@ void test_segments() {
             check(close(outcome_of(o).norm_square, e.norm_square, 10 * tolerance<T>), "norm_square");
           }
           cuda::table<T>().adam(q);
-          const std::string name = "adam by segments, clip " + std::to_string(max_norm);
+          const std::string name = "adam by segments of " + std::to_string(n) + ", clip " + std::to_string(max_norm);
           normwise(w.read(), e.w, name + ", w");
           normwise(m.read(), e.m, name + ", m");
           normwise(v.read(), e.v, name + ", v");
@@ -191,8 +191,11 @@ void test_segments() {
           check(close(outcome_of(o).penalty, e.penalty, 10 * tolerance<T>), name, ", penalty");
           hash(w.read());
         }
-  cuda::current().threads = 0;
-  // a norm that is not finite is a fault
+  cuda::current().threads = asked;
+}
+
+template <class T>
+void test_norm_fault() {
   OnDevice<T> w(random<T>(4)), g({0, 0, std::numeric_limits<T>::infinity(), 0});
   OnDevice<Outcome> o({Outcome{}});
   const DeviceUpdate d{o.data(), nullptr, 0, 1, false, 1};
@@ -207,7 +210,9 @@ void test_all() {
   test_gather<T>();
   test_hits<T>();
   test_outcome<T>();
-  test_segments<T>();
+  test_segments<T>(3000, 0, {std::begin(block_sizes), std::end(block_sizes)});
+  test_segments<T>(20007, 1, {block_sizes[1]});  // more than the emulated card has threads in blocks of 32
+  test_norm_fault<T>();
 }
 
 }  // namespace

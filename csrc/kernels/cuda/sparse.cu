@@ -51,7 +51,6 @@ CR_KERNEL(most_threads<T>) sparse_backward_kernel(T* dw, const T* dz, Index ldz,
         if (leads) dwu[column] += delta * sum;
       }
     }
-    __syncwarp();
   }
 }
 

@@ -166,6 +166,28 @@ void host_pointer() {
   Device x(64);
   launch(1, 64, 0, nullptr, add_one, bug ? host.data() : x.p, 64, false);
 }
+struct Inside {  // a pointer that no launch can see
+  float* p;
+};
+__global__ void through_struct(Inside x) { x.p[threadIdx.x] += 1; }
+void host_pointer_in_a_struct() {
+  std::vector<float> host(64, 1.0f);
+  Device x(64);
+  launch(1, 64, 0, nullptr, through_struct, Inside{bug ? host.data() : x.p});
+  cudaDeviceSynchronize();  // while `host` is there
+}
+void use_after_free_in_a_struct() {
+  Device x(64), y(64);
+  if (bug) cudaFree(x.p);
+  launch(1, 64, 0, nullptr, through_struct, Inside{x.p});
+}
+void another_device() {
+  setenv("CHAINRULE_EMULATION_DEVICES", "2", 1);
+  Device x(64);
+  cudaSetDevice(1);
+  Device y(64);
+  launch(1, 64, 0, nullptr, add_one, bug ? x.p : y.p, 64, false);
+}
 void host_touches_device() {
   Device x(64);
   if (bug) x.p[0] = 2;
@@ -190,6 +212,17 @@ void leading_dimension() {
   cublasDestroy(h);
 }
 
+// The same product, A's rows said to be shorter than they are: cuBLAS itself refuses that.
+void leading_dimension_too_small() {
+  Device a(6), b(12), c(8);
+  cublasHandle_t h;
+  cublasCreate(&h);
+  const float one = 1, zero = 0;
+  cublasSgemm_64(h, CUBLAS_OP_N, CUBLAS_OP_N, 2, 4, 3, &one, a.p, bug ? 1 : 2, b.p, 3, &zero, c.p, 2);
+  cudaDeviceSynchronize();
+  cublasDestroy(h);
+}
+
 void empty_launch() {
   Device x(1);
   launch(bug ? 0 : 1, 1, 0, nullptr, add_one, x.p, 1, false);
@@ -198,10 +231,30 @@ void oversized_launch() {
   Device x(2048);
   launch(bug ? 1 : 2, bug ? 2048 : 1024, 0, nullptr, add_one, x.p, 2048, false);
 }
+void too_much_shared() {
+  Device x(64);
+  launch(1, 64, bug ? 49 << 10 : 48 << 10, nullptr, through_dynamic, x.p);
+}
 void use_after_free() {
   Device x(64);
   if (bug) cudaFree(x.p);
   launch(1, 64, 0, nullptr, add_one, x.p, 64, false);
+}
+
+void double_free() {
+  Device x(64);
+  cudaFree(x.p);
+  if (bug) cudaFree(x.p);
+}
+void copy_bounds() {
+  Device x(64);
+  const std::vector<float> host(65);
+  cudaMemcpy(x.p, host.data(), (bug ? 65 : 64) * sizeof(float), cudaMemcpyHostToDevice);
+}
+void copy_kind() {
+  Device x(64);
+  std::vector<float> host(64);
+  cudaMemcpy(host.data(), x.p, 64 * sizeof(float), bug ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost);
 }
 
 // Two streams: the second copies what the first writes, and waits for it, or not
@@ -228,11 +281,38 @@ void missing_wait() {
   if (!bug) cudaStreamSynchronize(one);
   std::printf("copied %g\n", static_cast<double>(first_of(x.p)));
 }
+// The second stream overwrites what the first still reads
+void overwritten_too_early() {
+  cudaStream_t one, two;
+  cudaStreamCreateWithFlags(&one, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&two, cudaStreamNonBlocking);
+  cudaEvent_t read;
+  cudaEventCreate(&read);
+  Device x(64), y(64);
+  cudaMemcpyAsync(y.p, x.p, 64 * sizeof(float), cudaMemcpyDeviceToDevice, one);
+  cudaEventRecord(read, one);
+  if (!bug) cudaStreamWaitEvent(two, read);
+  launch(1, 64, 0, two, add_one, x.p, 64, false);
+  cudaDeviceSynchronize();
+}
+// The host reads pinned memory before the copy into it has had its turn
+void pinned_read() {
+  cudaStream_t one;
+  cudaStreamCreateWithFlags(&one, cudaStreamNonBlocking);
+  float* result = nullptr;
+  cudaMallocHost(&result, sizeof(float));
+  Device x(1);
+  *result = 2;
+  launch(1, 1, 0, one, add_one, x.p, 1, false);
+  cudaMemcpyAsync(result, x.p, sizeof(float), cudaMemcpyDeviceToHost, one);
+  if (!bug) cudaStreamSynchronize(one);
+  std::printf("copied %g\n", static_cast<double>(*result));
+}
 // Pinned memory is overwritten while a copy from it is still to come
 void pinned_reuse() {
   cudaStream_t one;
   cudaStreamCreateWithFlags(&one, cudaStreamNonBlocking);
-  float* staging;
+  float* staging = nullptr;
   cudaMallocHost(&staging, sizeof(float));
   Device x(1);
   *staging = 2;
@@ -260,14 +340,24 @@ const Case cases[] = {
     {"missing_syncwarp", missing_syncwarp},
     {"uninitialised_shared", uninitialised_shared},
     {"host_pointer", host_pointer},
+    {"host_pointer_in_a_struct", host_pointer_in_a_struct},
+    {"use_after_free_in_a_struct", use_after_free_in_a_struct},
+    {"another_device", another_device},
     {"host_touches_device", host_touches_device},
     {"misaligned", misaligned},
     {"leading_dimension", leading_dimension},
+    {"leading_dimension_too_small", leading_dimension_too_small},
     {"empty_launch", empty_launch},
     {"oversized_launch", oversized_launch},
+    {"too_much_shared", too_much_shared},
     {"use_after_free", use_after_free},
+    {"double_free", double_free},
+    {"copy_bounds", copy_bounds},
+    {"copy_kind", copy_kind},
     {"stream_dependency", stream_dependency},
     {"missing_wait", missing_wait},
+    {"overwritten_too_early", overwritten_too_early},
+    {"pinned_read", pinned_read},
     {"pinned_reuse", pinned_reuse},
 };
 
