@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Times kernels with CUDA events. Reads lines "kernel size..." and answers each with "kernel size... launches L seconds S": launches of one call, and the
-// best of several series of calls. On the emulation it runs the calls and says "not measured". "smoke" in place of input: every kernel, at small sizes.
-// Names and sizes are those of bench/cuda/costs.py.
+// Times kernels with CUDA events. Reads lines "kernel size..." and answers each with "kernel size... launches L seconds S": launches of one call, and
+// the best of several series of calls. On the emulation it runs the calls and says "not measured". "smoke" in place of input: every kernel, at small
+// sizes. Names and sizes are those of bench/cuda/costs.py.
 #include <cmath>
 #include <functional>
 #include <iostream>
@@ -112,20 +112,20 @@ const ActivationKernel<float>& activation(const std::string& name) {
 }
 
 Case forward(const char* name) {
-  return {{13, 37}, [=](const Sizes& d) {
+  return {{600, 9}, [=](const Sizes& d) {
             const auto& g = activation(name);
             const Numbers z = numbers(d[0] * d[1]), a = numbers(g.needs_z ? d[0] * d[1] : 0), b = numbers(d[1], -1e-3, 1e-3);
             return measure([&] { g.forward(g.needs_z ? a() : z(), z(), b(), d[0], d[1], d[1], 0); });
           }};
 }
 Case backward(const char* name) {
-  return {{13, 37}, [=](const Sizes& d) {
+  return {{600, 9}, [=](const Sizes& d) {
             const Numbers dz = numbers(d[0] * d[1]), x = numbers(d[0] * d[1], 0.1, 0.9);
             return measure([&] { activation(name).backward(dz(), x(), x(), d[0], d[1], d[1], 0); });
           }};
 }
 Case loss(LossKernel<float> Kernels<float>::* kernel, bool labels) {
-  return {{13, 37}, [=](const Sizes& d) {
+  return {{600, 9}, [=](const Sizes& d) {
             const Numbers x = numbers(d[0] * d[1]), dx = numbers(d[0] * d[1]), y = numbers(labels ? 0 : d[0] * d[1], 0, 1);
             const Block<std::int32_t> t(d[0], [&](Index i) { return static_cast<std::int32_t>(i % d[1]); });
             const Block<Outcome> to = outcome();
@@ -136,18 +136,19 @@ Case loss(LossKernel<float> Kernels<float>::* kernel, bool labels) {
 }
 // momentum: of sgd
 Case update(UpdateKernel<float> Kernels<float>::* kernel, double mu, bool m, bool v) {
-  return {{133}, [=](const Sizes& d) {
+  return {{5001}, [=](const Sizes& d) {
             const Numbers w = numbers(d[0]), g = numbers(d[0]), first = numbers(m ? d[0] : 0), second = numbers(v ? d[0] : 0, 0.5, 1);
             const Block<Outcome> to = outcome();
             const DeviceUpdate device{to(), nullptr, 0, 1, false, 0};
-            UpdateArgs<float> q{w(), g(), 1, 0, m ? first() : nullptr, v ? second() : nullptr, d[0], 1e-6, mu, 0.999, 1e-7, 1, 1, false, false, 1, 0, 0,
-                                0,   0};
+            UpdateArgs<float> q{};
+            q.w = w(), q.g = g(), q.slots = 1, q.n = d[0], q.m = m ? first() : nullptr, q.v = v ? second() : nullptr;
+            q.alpha = 1e-6, q.mu = mu, q.rho = 0.999, q.eps = 1e-7, q.c1 = q.c2 = q.clip = 1;
             q.device = &device;
             return measure([&] { (k().*kernel)(q); });
           }};
 }
 Case flat(const std::function<void(Index n, float* x, float* y, float* z)>& call) {
-  return {{133}, [=](const Sizes& d) {
+  return {{5001}, [=](const Sizes& d) {
             const Numbers x = numbers(d[0]), y = numbers(d[0]), z = numbers(2 * d[0]);
             return measure([&] { call(d[0], x(), y(), z()); });
           }};
@@ -176,24 +177,24 @@ std::map<std::string, Case> cases() {
                  }};
   all["bias"] = forward("identity"), all["bias_relu"] = forward("relu"), all["bias_tanh"] = forward("tanh"), all["bias_gelu"] = forward("gelu");
   all["relu_backward"] = backward("relu"), all["tanh_backward"] = backward("tanh"), all["gelu_backward"] = backward("gelu");
-  all["softmax"] = {{13, 37}, [](const Sizes& d) {
+  all["softmax"] = {{600, 9}, [](const Sizes& d) {
                       const Numbers z = numbers(d[0] * d[1]), a = numbers(d[0] * d[1]);
                       return measure([&] { k().softmax_forward(a(), z(), d[0], d[1]); });
                     }};
-  all["softmax_backward"] = {{13, 37}, [](const Sizes& d) {
+  all["softmax_backward"] = {{600, 9}, [](const Sizes& d) {
                                const Numbers da = numbers(d[0] * d[1]), a = numbers(d[0] * d[1], 0, 0.1), dz = numbers(d[0] * d[1]);
                                return measure([&] { k().softmax_backward(dz(), da(), a(), d[0], d[1], Accum::Overwrite); });
                              }};
   all["softmax_cross_entropy"] = loss(&Kernels<float>::softmax_cross_entropy, true);
   all["squared_error"] = loss(&Kernels<float>::squared_error, false);
   all["sigmoid_binary_cross_entropy"] = loss(&Kernels<float>::sigmoid_binary_cross_entropy, false);
-  all["column_sum"] = {{13, 37}, [](const Sizes& d) {
+  all["column_sum"] = {{600, 9}, [](const Sizes& d) {
                          const Numbers dz = numbers(d[0] * d[1]), db = numbers(d[1]);
                          return measure([&] { k().column_sum(db(), dz(), d[0], d[1], d[1], 1, 0); });
                        }};
   all["sgd"] = update(&Kernels<float>::sgd, 0, false, false), all["momentum"] = update(&Kernels<float>::sgd, 0.9, false, true);
   all["rmsprop"] = update(&Kernels<float>::rmsprop, 0, false, true), all["adam"] = update(&Kernels<float>::adam, 0.9, true, true);
-  all["penalised_norm"] = {{133}, [](const Sizes& d) {
+  all["penalised_norm"] = {{5001}, [](const Sizes& d) {
                              const Numbers w = numbers(d[0]), g = numbers(d[0]);
                              const Block<Outcome> to = outcome();
                              const DeviceUpdate device{to(), nullptr, 0, 1, true, 1};
@@ -213,21 +214,22 @@ std::map<std::string, Case> cases() {
   all["add"] = flat([](Index n, float* x, float* y, float*) { k().add(y, x, n, Accum::Overwrite); });
   all["multiply"] = flat([](Index n, float* x, float* y, float* z) { k().multiply(z, x, y, n, Accum::Overwrite); });
   all["dropout"] = flat([](Index n, float* x, float* y, float*) { k().dropout(y, x, 0, n, 1, 2, 3, 4, 1u << 30, 1.5f, Accum::Overwrite); });
-  all["standardize"] = {{13, 37}, [](const Sizes& d) {
+  all["standardize"] = {{600, 9}, [](const Sizes& d) {
                           const Numbers x = numbers(d[0] * d[1]), y = numbers(d[0] * d[1]), mean = numbers(d[1]), scale = numbers(d[1], 0.5, 2);
                           return measure([&] { k().standardize_forward(y(), x(), mean(), scale(), d[0], d[1]); });
                         }};
-  all["gather"] = {{13, 36}, [](const Sizes& d) {
+  all["gather"] = {{600, 8}, [](const Sizes& d) {
                      const Numbers x = numbers(d[0] * d[1]), out = numbers(d[0] * d[1]);
                      const Block<Index> index(d[0], [&](Index i) { return i * 7919 % d[0]; });
                      return measure([&] { more().gather(out(), x(), index(), d[0], d[1]); });
                    }};
-  all["gather_labels"] = {{133}, [](const Sizes& d) {
-                            const Block<std::int32_t> x(d[0], [](Index i) { return static_cast<std::int32_t>(i); }), out(d[0], [](Index) { return 0; });
+  all["gather_labels"] = {{5001}, [](const Sizes& d) {
+                            const auto label = [](Index i) { return static_cast<std::int32_t>(i); };
+                            const Block<std::int32_t> x(d[0], label), out(d[0], label);
                             const Block<Index> index(d[0], [&](Index i) { return i * 7919 % d[0]; });
                             return measure([&] { more().gather_labels(out(), x(), index(), d[0], 1); });
                           }};
-  all["count_hits"] = {{13, 37}, [](const Sizes& d) {
+  all["count_hits"] = {{600, 9}, [](const Sizes& d) {
                          const Numbers x = numbers(d[0] * d[1]);
                          const Block<std::int32_t> t(d[0], [&](Index i) { return static_cast<std::int32_t>(i % d[1]); });
                          const Block<double> hits(1, [](Index) { return 0.0; });
