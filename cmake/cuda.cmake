@@ -48,7 +48,7 @@ if(CHAINRULE_CUDA STREQUAL "ON")
   enable_language(CUDA)
   add_library(chainrule_cuda MODULE ${cuda_sources})
   # The cuBLAS headers are not needed: the library is opened at run time.
-  target_compile_options(chainrule_cuda PRIVATE -Xptxas=-v $<$<BOOL:${CHAINRULE_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-fvisibility=hidden)
+  target_compile_options(chainrule_cuda PRIVATE $<$<BOOL:${CHAINRULE_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-fvisibility=hidden)
 else()
   add_subdirectory(csrc/emulation)
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")

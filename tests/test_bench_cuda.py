@@ -49,8 +49,9 @@ def test_costs_by_hand() -> None:
     assert update.bytes == 4 * 9 * (4 + 3)  # w, g, m, v in and w, m, v out
     assert forward.floor(H100) == pytest.approx(124 / 3e12)
     assert Call("gemm", (8192, 8192, 8192)).floor(H100) == pytest.approx(2 * 8192**3 / 67e12)
-    # 4096 tiles in 32 waves of 132 processors, the last one not full
-    assert Call("gemm", (4096, 4096, 1024)).work(H100) == pytest.approx(32 * 132 / 4096 * 2 * 4096**2 * 1024 / 67e12)
+    # 4096 tiles in 32 waves of 132 processors, the last one not full; one tile whose k is cut into four parts
+    assert Call("gemm", (4096, 4096, 256)).work(H100) == pytest.approx(32 * 132 / 4096 * 2 * 4096**2 * 256 / 67e12)
+    assert Call("gemm", (64, 64, 1024)).work(H100) == pytest.approx(2 * 64 * 64 * 256 / (67e12 / 132))
     # forward, gradient of W, gradient of a: the first layer has no third
     products = [c.operations for c in training_step((784, 1024, 1024, 10), 128) if c.kernel == "gemm"]
     assert sum(products) == 2 * 128 * 1024 * (2 * 784 + 3 * 1024 + 3 * 10)

@@ -54,8 +54,9 @@ def test_narrow_loads_are_found() -> None:
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="there is no nvcc on the PATH")
 @pytest.mark.parametrize("file", ["dropout.cu", "gather.cu"])
 def test_two_files_are_what_the_table_says(file: str) -> None:
-    uses = nvcc.compile_file(nvcc.KERNELS / file)
+    """For sm_90 alone, the last of the table's numbers of registers: each architecture takes its time."""
+    uses = nvcc.compile_file(nvcc.KERNELS / file, [90])
     assert not nvcc.faults(uses)
-    assert {u.architecture for u in uses} == set(nvcc.ARCHITECTURES)
+    assert {u.architecture for u in uses} == {90}
     if nvcc.release() in nvcc.PAGE.read_text(encoding="utf-8"):  # another one allocates other registers
-        assert nvcc.table({file: uses})[2:] == [row for row in rows() if row.startswith(f"| {file} ")]
+        assert nvcc.table({file: uses})[2:] == [re.sub(r"\d+, \d+, (\d+)", r"\1", row) for row in rows() if row.startswith(f"| {file} ")]
