@@ -171,7 +171,8 @@ def main() -> int:
     if options.write:
         write(lines)
     wrong = faults(u for uses in files.values() for u in uses)
-    print("\n".join(wrong), file=sys.stderr)
+    for fault in wrong:
+        print(fault, file=sys.stderr)
     return bool(wrong)
 
 
