@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "device/device.h"
 
+#include <cstdlib>
+
 namespace chainrule {
 
 namespace {
@@ -16,6 +18,14 @@ void refuse_in_child(const char* what) {
                           "] CUDA was used before this process was forked, and does not work in it: begin processes by "
                           "multiprocessing's 'spawn', or use device='cpu'"));
 }
+
+// Products of float32 on tensor cores, whose factors have 10 bits behind the point: only where it was asked for.
+bool tf32() {
+  const char* value = std::getenv("CHAINRULE_TF32");
+  const std::string asked = value ? value : "";
+  CR_CHECK(asked.empty() || asked == "0" || asked == "1", "CHAINRULE_TF32 is \"", asked, "\": expected 0 or 1");
+  return asked == "1";
+}
 }  // namespace
 
 Device::Device(const DeviceLibrary& library_, int index_) : library(library_), index(index_), generation_(fork_generation()) {
@@ -30,7 +40,7 @@ Device::Device(const DeviceLibrary& library_, int index_) : library(library_), i
     throw StateError(text("[network] ", name(), " is a ", properties.name, " of compute capability ", properties.major, ".", properties.minor,
                           ": chainrule-cuda needs ", library.least_major, ".", library.least_minor, " or later; use device='cpu'"));
   DeviceError error = DeviceError::None;
-  context_ = library.create(index, false, &error, words);
+  context_ = library.create(index, tf32(), &error, words);
   if (!context_) raise(error, words);
 }
 Device::~Device() {
