@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chainrule.formulas import batch_shape, own_tensors, title
-from chainrule.graph import WEIGHTED
 from chainrule.plots.drawing import GREY, Box, Drawing, Line, Point, Shape, Text, clipped, text_width
 
 if TYPE_CHECKING:

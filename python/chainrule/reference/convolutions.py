@@ -28,8 +28,8 @@ def _padding(form: Mapping[str, Any], axis: int, size: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _taps(form: Mapping[str, Any], x: Array) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each tap's index in W, and the places of the padded x that it sees."""
+def _taps(form: Mapping[str, Any], x: Array) -> Iterator[tuple[Any, Any]]:
+    """Each tap's place in W, behind the filters, and the places of the padded x that it sees, behind the samples."""
     axes = len(form["kernel"])
     sizes = [x.shape[1 + a] + sum(_padding(form, a, x.shape[1 + a])) for a in range(axes)]
     for tap in np.ndindex(*form["kernel"]):
@@ -38,7 +38,7 @@ def _taps(form: Mapping[str, Any], x: Array) -> Iterator[tuple[tuple[int, ...], 
             d, s = form["dilation"][a], form["stride"][a]
             out = (sizes[a] - d * (form["kernel"][a] - 1) - 1) // s + 1
             seen.append(slice(d * tap[a], d * tap[a] + s * (out - 1) + 1, s))
-        yield tap, (slice(None), *seen)
+        yield (slice(None), *tap), (slice(None), *seen)
 
 
 def _padded(form: Mapping[str, Any], x: Array) -> Array:
@@ -53,7 +53,7 @@ def forward(x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None, form: M
     channels, filters = np.split(padded, groups, axis=-1), np.split(w, groups, axis=0)
     z: Array = np.zeros(())
     for tap, seen in _taps(form, x):
-        z = z + np.concatenate([channels[g][seen] @ filters[g][:, *tap].T for g in range(groups)], axis=-1)
+        z = z + np.concatenate([channels[g][seen] @ filters[g][tap].T for g in range(groups)], axis=-1)
     return z if b is None else z + float64(b)
 
 
@@ -62,12 +62,15 @@ def backward(dz: npt.ArrayLike, x: npt.ArrayLike, w: npt.ArrayLike, form: Mappin
     dz, x, w = float64(dz), float64(x), float64(w)
     groups, padded = form.get("groups", 1), _padded(form, x)
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
-    c, f = x.shape[-1] // groups, w.shape[0] // groups
-    for g in range(groups):
-        of_channels, of_filters = slice(g * c, (g + 1) * c), slice(g * f, (g + 1) * f)
-        d = dz[..., of_filters]
+    # views of each group
+    parts = zip(
+        *(np.split(v, groups, axis=axis) for v, axis in ((dx, -1), (padded, -1), (dz, -1), (w, 0), (dw, 0))),
+        strict=True,
+    )
+    for dx_g, x_g, dz_g, w_g, dw_g in parts:
         for tap, seen in _taps(form, x):
-            dx[*seen, of_channels] += d @ w[of_filters, *tap]
-            dw[of_filters, *tap] = np.einsum("...f,...c->fc", d, padded[*seen, of_channels])
+            dx_g[seen] += dz_g @ w_g[tap]
+            dw_g[tap] = np.einsum("...f,...c->fc", dz_g, x_g[seen])
     inside = [slice(p, p + size) for p, size in ((_padding(form, a, x.shape[1 + a])[0], x.shape[1 + a]) for a in range(len(form["kernel"])))]
-    return dx[:, *inside], dw, dz.sum(axis=tuple(range(dz.ndim - 1)))
+    of_image: Any = (slice(None), *inside)
+    return dx[of_image], dw, dz.sum(axis=tuple(range(dz.ndim - 1)))
