@@ -121,6 +121,25 @@ def test_prediction_takes_what_was_learned(rng: np.random.Generator) -> None:
     assert_close(net.predict(x[:1]), expected[:1], 1e-12, atol=1e-13)  # rows are independent then
 
 
+def test_folding_into_the_layer_before(rng: np.random.Generator) -> None:
+    """From 16 rows on prediction multiplies it into W and b: the same values, W as it was; not where the dense layer's own z is needed."""
+    sparse = pytest.importorskip("scipy.sparse")
+    x = cr.Input(40)
+    shared, bare = cr.Dense(6), cr.Dense(6, bias=False)
+    z = shared(x)
+    outputs = [cr.Activation("silu")(cr.BatchNorm()(z)), cr.BatchNorm()(bare(x)), cr.BatchNorm(gain=False)(shared(cr.Dense(40)(x))), z]
+    net = cr.Network(inputs=x, outputs=outputs, dtype="float64")
+    for name, a in [*net.parameters.items(), *net.state.items()]:
+        a[...] = rng.uniform(0.5, 2, a.shape) if name.endswith("variance") else rng.normal(size=a.shape)
+    before = net.flat_parameters.copy()
+    X = sparse.random(50, 40, 0.02, format="csr", random_state=1)
+    by_row = [np.concatenate(a) for a in zip(*(net.predict(row) for row in X.toarray()[:, None]), strict=True)]
+    for many in (net.predict(X.toarray()), net.predict(X)):
+        for found, expected in zip(many, by_row, strict=True):
+            assert_close(found, expected, 1e-11, atol=1e-12)
+    assert np.array_equal(net.flat_parameters, before)
+
+
 def test_only_a_committed_step_learns(rng: np.random.Generator) -> None:
     """A step given up leaves W and the statistics of the last one."""
     net, twin = chain(), chain()

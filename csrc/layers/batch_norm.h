@@ -20,6 +20,10 @@ class BatchNorm : public Norm<BatchNorm> {
     return {{"mean", {in[0].columns()}, "zeros", 0, 0, false}, {"variance", {in[0].columns()}, "ones", 0, 0, false}};
   }
 
+  bool is_affine() const override { return true; }
+  void affine(const float* w, const float* state, Index m, float* scale, float* shift) const override { fold(w, state, m, scale, shift); }
+  void affine(const double* w, const double* state, Index m, double* scale, double* shift) const override { fold(w, state, m, scale, shift); }
+
   bool couples_rows(bool training) const override { return training && trainable; }
   Index shared(const Shape* in) const override { return Shared<float>::blocks * in[0].columns(); }
   Index part(const Shape* in) const override { return 1 + 2 * in[0].columns(); }
@@ -109,6 +113,14 @@ class BatchNorm : public Norm<BatchNorm> {
   }
 
  private:
+  template <class T>
+  void fold(const T* w, const T* state, Index m, T* scale, T* shift) const {
+    const T *gain = gain_of(w), *bias = bias_of(w, m);
+    for (Index j = 0; j < m; ++j) {
+      const double s = (gain ? static_cast<double>(gain[j]) : 1) / std::sqrt(static_cast<double>(state[m + j]) + eps_);
+      scale[j] = T(s), shift[j] = T((bias ? static_cast<double>(bias[j]) : 0) - s * static_cast<double>(state[j]));
+    }
+  }
   template <class T>
   void put(const Call<T>& c, Index j, double dgain, double dbias) const {
     const auto into = [&](T* dw, double sum) {

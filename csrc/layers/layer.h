@@ -122,6 +122,16 @@ class Layer {
   virtual Index shared(const Shape*) const { return 0; }
   virtual void require_rows(Index) const {}
 
+  // In prediction y = scale x + shift by channel: multiplied into the W (channels, ...) and b of a layer before it that `takes_affine` (network/plan.cpp).
+  virtual bool is_affine() const { return false; }
+  virtual bool takes_affine() const { return false; }
+  virtual void affine(const float* w, const float* state, Index channels, float* scale, float* shift) const {
+    (void)w, (void)state, (void)channels, (void)scale, (void)shift;
+  }
+  virtual void affine(const double* w, const double* state, Index channels, double* scale, double* shift) const {
+    (void)w, (void)state, (void)channels, (void)scale, (void)shift;
+  }
+
   virtual void forward(const Call<float>&) const {}
   virtual void forward(const Call<double>&) const {}
   virtual void backward(const Call<float>&) const {}

@@ -71,6 +71,18 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
       values[at(i)].step = values[at(before)].step;
       continue;
     }
+    if (p.fold && op.layer->is_affine() && before == op.in[0] && readers[at(before)] == 1 && values[at(before)].step >= 0) {
+      Step& s = steps[at(values[at(before)].step)];
+      const Op& maker = g.ops[at(s.op)];
+      if (maker.layer->takes_affine() && s.value == s.op) {
+        const Index w = Shape{maker.layer->parameters(s.in_shapes)[0].shape}.size();
+        s.folded = s.value = i;
+        s.folded_at = folded, s.bias = w;
+        folded += w + op.shape.columns();
+        values[at(i)].step = values[at(before)].step;
+        continue;
+      }
+    }
     Step s;
     s.op = s.value = i;
     for (int v : op.in) s.in.push_back(root[at(v)]);

@@ -118,10 +118,31 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
     c.sparse = {s.begin.data() + rows.begin, s.column.data(), s.value.data(), c.n};
   }
   if (op.index >= 0) {
-    c.w = job.parameters + plan.graph.parameter_offset[at(op.index)];
+    c.w = step.folded < 0 ? job.parameters + plan.graph.parameter_offset[at(op.index)] : folded_.data() + step.folded_at;
     c.state = job.state + plan.graph.state_offset[at(op.index)];
   }
   return c;
+}
+
+// scale (x W^T + b) + shift = x (scale W)^T + (scale b + shift), scale and shift by row of W
+template <class T>
+void Steps<T>::fold() {
+  folded_.resize(at(plan.folded));
+  for (const Step& s : plan.steps) {
+    if (s.folded < 0) continue;
+    const Op &op = plan.graph.ops[at(s.op)], &affine = plan.graph.ops[at(s.folded)];
+    const Index units = op.shape.columns(), n = s.bias / units, b = op.layer->bias_offset(s.in_shapes.data());
+    std::vector<T> scale(at(units)), shift(at(units));
+    affine.layer->affine(job.parameters + plan.graph.parameter_offset[at(affine.index)], job.state + plan.graph.state_offset[at(affine.index)], units,
+                         scale.data(), shift.data());
+    const T* from = job.parameters + plan.graph.parameter_offset[at(op.index)];
+    T* to = folded_.data() + s.folded_at;
+    for (Index u = 0; u < units; ++u) {
+      const T factor = scale[at(u)];
+      for (Index j = 0; j < n; ++j) to[u * n + j] = factor * from[u * n + j];
+      to[units * n + u] = (b < 0 ? T(0) : factor * from[b + u]) + shift[at(u)];
+    }
+  }
 }
 
 template <class T>

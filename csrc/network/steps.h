@@ -66,7 +66,9 @@ struct Into {
 template <class T>
 class Steps {
  public:
-  Steps(const Plan& plan, const Job<T>& job, const Kernels<T>& table = kernels<T>()) : plan(plan), job(job), k(table) {}
+  Steps(const Plan& plan, const Job<T>& job, const Kernels<T>& table = kernels<T>()) : plan(plan), job(job), k(table) {
+    if (plan.folded) fold();
+  }
 
   void load_inputs(Workspace<T>& w, Rows rows) const;
   void load_sparse_inputs(Workspace<T>& w, Rows rows) const;
@@ -93,6 +95,8 @@ class Steps {
   const Kernels<T>& k;
 
  private:
+  void fold();
+  std::vector<T> folded_;  // W and b of the steps that have an affine layer in them: of this call alone (contract 2)
   Call<T> call(const Step& step, Workspace<T>& w, Rows rows, const T** x, T** dx) const;
 };
 

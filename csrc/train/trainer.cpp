@@ -25,6 +25,11 @@ Job<T> job_for(Network<T>& net, const Feed<T>& feed, Index n, Index time, Cancel
   return job;
 }
 
+// Folding an affine layer into W copies W: worth it from a few matrix rows on.
+bool worth_folding(const Graph& graph, Index n, Index time) {
+  return std::any_of(graph.ops.begin(), graph.ops.end(), [&](const Op& op) { return op.layer->is_affine() && n * op.shape.rows(time) >= 16; });
+}
+
 // Rows [first, first + n) of the data or of a subset of it.
 template <class T>
 BatchFeed<T> rows_of(const Data<T>& data, const std::vector<Index>* subset, Index first, Index n) {
@@ -243,8 +248,9 @@ Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, cons
   Mode mode;
   mode.losses = kinds(losses);
   mode.sparse = data.sparse;
-  const Plan& plan = net.plan(mode);
   const Index n = count(data, subset);
+  mode.fold = worth_folding(net.graph, n, data.time);
+  const Plan& plan = net.plan(mode);
   typename Network<T>::Spaces spaces(net, num_threads(), plan);
   const BatchFeed<T> feed = rows_of(data, subset, 0, n);
   Job<T> job = job_for<T>(net, feed, n, data.time, cancel);
@@ -266,6 +272,7 @@ void predict(Network<T>& net, const Feed<T>& feed, Index rows, Index time, T* co
   Mode mode;
   mode.target = target;
   mode.sparse = feed.sparse();
+  mode.fold = worth_folding(net.graph, rows, time);
   const Plan& plan = net.plan(mode);
   const Index chunk = plan.chunk_rows(rows, time);
   const bool chunks = plan.by_chunks(rows, time);
