@@ -63,6 +63,7 @@ class Conv : public LayerOf<Conv> {
   bool reads_input() const override { return true; }
   bool splits_columns() const override { return true; }
   bool splits_inputs() const override { return false; }
+  bool takes_affine() const override { return true; }
   double work(const Shape* in, const Shape&) const override { return static_cast<double>(weights(in)); }
   Index bias_offset(const Shape* in) const override { return bias_ ? weights(in) : -1; }
 
