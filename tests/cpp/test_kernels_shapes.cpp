@@ -63,6 +63,7 @@ void test_pools(const Kernels<T>& k) {
           }
   test_pool(k, {3, 1, 40, 1, 1, 40, 1, 40, 0, 0, 1, 1});
   test_pool(k, {3, 1, 41, 5, 1, 41, 1, 41, 0, 0, 1, 1});
+  for (const Index c : {31, 32, 70, 1030}) test_pool(k, {2, 6, 7, c, 5, 6, 2, 1, 1, 2, 2, 5});
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (Index place = 0; place < 4; ++place) {
     std::vector<T> x(4 * 5, T(1)), z(5, T(0));

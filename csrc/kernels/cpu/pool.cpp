@@ -64,13 +64,19 @@ constexpr Index larger(Index a, Index b) { return a > b ? a : b; }
 template <class F>
 CR_FN void each_window(const PoolArgs& p, F f) {
   const Index row = p.w * p.c;
+  const bool whole = p.left == 0 && (p.ow - 1) * p.sw + p.kw <= p.w;  // no window is cut at a side
   Index z = 0;
   for (Index i = 0; i < p.n; ++i)
     for (Index oy = 0; oy < p.oh; ++oy) {
       const Index top = oy * p.sh - p.top, y0 = larger(top, 0), down = smaller(top + p.kh, p.h) - y0;
+      Index first = (i * p.h + y0) * row;
+      if (whole) {
+        for (Index ox = 0; ox < p.ow; ++ox, z += p.c, first += p.sw * p.c) f(first, down, p.kw, z);
+        continue;
+      }
       for (Index ox = 0; ox < p.ow; ++ox, z += p.c) {
         const Index left = ox * p.sw - p.left, x0 = larger(left, 0);
-        f((i * p.h + y0) * row + x0 * p.c, down, smaller(left + p.kw, p.w) - x0, z);
+        f(first + x0 * p.c, down, smaller(left + p.kw, p.w) - x0, z);
       }
     }
 }
@@ -143,6 +149,31 @@ CR_FN void clear(T* dx, const PoolArgs& p) {
   __builtin_memset(dx, 0, static_cast<std::size_t>(p.n * p.h * p.w * p.c) * sizeof(T));
 }
 
+// z (c,) = (sum of x over a large window) / count, its numbers in the order of memory; rows are summed by themselves first.
+template <class T>
+void mean_of_large(T* z, const T* x, Index down, Index across, Index row, Index c, T count) {
+  T sum[run], part[run];
+  for (Index first = 0; first < c; first += run, x += run, z += run) {
+    const Index m = smaller(run, c - first);
+    for (Index d = 0; d < down; ++d) {
+      const T* from = x + d * row;
+      for (Index a = 0; a < across; ++a, from += c) {
+        if (a == 0) {
+          CR_VECTOR_LOOP
+          for (Index j = 0; j < m; ++j) part[j] = from[j];
+        } else {
+          CR_VECTOR_LOOP
+          for (Index j = 0; j < m; ++j) part[j] += from[j];
+        }
+      }
+      CR_VECTOR_LOOP
+      for (Index j = 0; j < m; ++j) sum[j] = d == 0 ? part[j] : sum[j] + part[j];
+    }
+    CR_VECTOR_LOOP
+    for (Index j = 0; j < m; ++j) z[j] = sum[j] / count;
+  }
+}
+
 // In four sums along each row of a window: one would wait for itself.
 template <class P, class T>
 CR_FN auto sum_in(const T* x, Index down, Index across, Index row, Index c) {
@@ -187,6 +218,7 @@ void average_pool_forward(T* z, const T* x, const PoolArgs& p) {
       z[to] = s / count;
       return;
     }
+    if (down * across > 16 && c >= 32) return mean_of_large(z + to, x + first, down, across, row, c, count);
     by_channels<T>(c, [=](Index j, auto piece) __attribute__((always_inline)) {
       using P = decltype(piece);
       at<P>(z + to + j) = sum_in<P>(x + first + j, down, across, row, c) / count;
