@@ -96,8 +96,8 @@ class Layer {
   virtual bool splits_columns() const { return false; }
   virtual bool splits_inputs() const { return splits_columns(); }  // gradient takes a part of the input's columns
   virtual bool chooses() const { return false; }  // backward gives dz to inputs chosen by their size: a kink where the choice changes
-  virtual bool steps() const { return false; }   // gradient can take the step of one row itself
-  virtual int activation() const { return -1; }  // index of the elementwise function this layer is, fusable into the step before it
+  virtual bool steps() const { return false; }    // gradient can take the step of one row itself
+  virtual int activation() const { return -1; }   // index of the elementwise function this layer is, fusable into the step before it
   virtual double activation_parameter() const { return 0; }
   virtual bool softmax() const { return false; }
   // Multiply-adds a matrix row, for the choice of tiles and threads.

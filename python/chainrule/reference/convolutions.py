@@ -62,6 +62,7 @@ def backward(dz: npt.ArrayLike, x: npt.ArrayLike, w: npt.ArrayLike, form: Mappin
     dz, x, w = float64(dz), float64(x), float64(w)
     groups, padded = form.get("groups", 1), _padded(form, x)
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    rows = list(range(dz.ndim - 1))
     # views of each group
     parts = zip(
         *(np.split(v, groups, axis=axis) for v, axis in ((dx, -1), (padded, -1), (dz, -1), (w, 0), (dw, 0))),
@@ -70,7 +71,7 @@ def backward(dz: npt.ArrayLike, x: npt.ArrayLike, w: npt.ArrayLike, form: Mappin
     for dx_g, x_g, dz_g, w_g, dw_g in parts:
         for tap, seen in _taps(form, x):
             dx_g[seen] += dz_g @ w_g[tap]
-            dw_g[tap] = np.einsum("...f,...c->fc", dz_g, x_g[seen])
+            dw_g[tap] = np.tensordot(dz_g, x_g[seen], (rows, rows))
     inside = [slice(p, p + size) for p, size in ((_padding(form, a, x.shape[1 + a])[0], x.shape[1 + a]) for a in range(len(form["kernel"])))]
     of_image: Any = (slice(None), *inside)
     return dx[of_image], dw, dz.sum(axis=tuple(range(dz.ndim - 1)))
