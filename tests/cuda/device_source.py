@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device code of csrc/kernels/cuda: the lines that a card's threads execute, its barriers and bounds checks, and how it is compiled again."""
+"""The lines, barriers and bounds checks of the device code in csrc/kernels/cuda, and the record of what coverage.py and mutation.py find of them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import json
 import re
 import shlex
 import subprocess
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "csrc" / "kernels" / "cuda"
+RECORD = Path(__file__).with_name("executed.json")
+PAGE = ROOT / "docs" / "cuda.md"
+BLOCKS = (32, 96, 1024)
 TESTS = ("test_kernels_flat", "test_kernels", "test_device")  # of tests/cuda: cuda_NAME_check is the program
 
 
 def files() -> list[Path]:
-    """Return the kernels' files."""
-    return sorted([*KERNELS.glob("*.cu"), *KERNELS.glob("*.cuh")])
+    """Return the files that hold device code."""
+    return [p for p in sorted([*KERNELS.glob("*.cu"), *KERNELS.glob("*.cuh")]) if device_regions(p.read_text(encoding="utf-8"))]
 
 
 def without_comments(text: str) -> str:
@@ -33,7 +38,7 @@ def without_comments(text: str) -> str:
 def device_regions(text: str) -> list[tuple[int, int]]:
     """Return where the bodies of functions marked CR_KERNEL or __device__ begin and end."""
     code = without_comments(text)
-    regions = []
+    regions: list[tuple[int, int]] = []
     for mark in re.finditer(r"\bCR_KERNEL\b|__device__", code):
         at = code.find("{", mark.end())
         semicolon = code.find(";", mark.end())
@@ -52,6 +57,44 @@ def device_lines(text: str) -> set[int]:
     return {line for begin, end in device_regions(text) for line in range(text.count("\n", 0, begin) + 1, text.count("\n", 0, end) + 2)}
 
 
+def state(path: Path) -> str:
+    """Return a number that changes with the file's device code, comments and blank lines aside."""
+    text = path.read_text(encoding="utf-8")
+    code = "".join(without_comments(text)[begin:end] for begin, end in device_regions(text))
+    return f"{zlib.crc32(chr(10).join(line.strip() for line in code.splitlines() if line.strip()).encode()):08x}"
+
+
+def kernels(path: Path) -> int:
+    """Return how many kernels the file has, each template once."""
+    return len(re.findall(r"\bCR_KERNEL\b", without_comments(path.read_text(encoding="utf-8"))))
+
+
+def record(part: str, found: dict[str, dict[str, Any]]) -> None:
+    """Put what was found of each file into the record, and the record's table into docs/cuda.md."""
+    before = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    whole = {p.name: before.get(p.name, {}) | {part: {"state": state(p), **found[p.name]}} for p in files()}
+    RECORD.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    if all(len(parts) == 2 for parts in whole.values()):
+        before_table, rest = PAGE.read_text(encoding="utf-8").split(BEGIN, 1)
+        PAGE.write_text(before_table + BEGIN + table(whole) + END + rest.split(END, 1)[1], encoding="utf-8")
+
+
+BEGIN, END = "<!-- tests/cuda/executed.json -->\n", "<!-- end -->"
+
+
+def table(whole: dict[str, Any]) -> str:
+    """Return the record for docs/cuda.md."""
+    rows = []
+    for path in files():
+        of_file = whole[path.name]
+        lines, mutants = of_file["coverage"], of_file["mutation"]
+        row = [kernels(path), lines["lines"], *(lines["executed"][str(b)] for b in BLOCKS)]
+        rows.append((path.name, [*row, mutants["mutants"], mutants["caught"], mutants["equivalent"]]))
+    rows.append(("all", [sum(column) for column in zip(*(numbers for _, numbers in rows), strict=True)]))
+    head = "| file | kernels | lines | " + " | ".join(f"in blocks of {b:,}" for b in BLOCKS) + " | taken away | a test fails | equivalent |"
+    return "\n".join([head, "|---" * 9 + "|", *(f"| {name} | " + " | ".join(map(str, numbers)) + " |" for name, numbers in rows), ""])
+
+
 @dataclass(frozen=True)
 class Site:
     """A barrier or a comparison in device code: text[begin:end], and what stands there while the mutant `{}` is on."""
@@ -62,6 +105,11 @@ class Site:
     end: int
     text: str
     mutated: str
+
+    @property
+    def whole_line(self) -> tuple[str, str]:
+        """The file, and the line it stands in."""
+        return self.file, (KERNELS / self.file).read_text(encoding="utf-8").split("\n")[self.line - 1].strip()
 
 
 # Comparisons with values and with constants of the source
