@@ -7,10 +7,12 @@ CHAINRULE_CUDA_FOLDER: where libchainrule_cuda.so was built; without it only the
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apart
 import chainrule as cr
 import numpy as np
 import pytest
@@ -122,6 +124,22 @@ def test_a_divergence_is_the_same(scale: float, rate: float) -> None:
         assert np.isfinite(np.asarray(net.flat_parameters)).all()
         messages.append((caught.value.layer, str(caught.value).split("(")[0]))
     assert messages[0] == messages[1]
+
+
+def warned(folder: str) -> list[tuple[str, str, str]]:
+    """What two networks on the card, and one that moves there, warn of."""
+    device_module._find = lambda device: Path(folder) / "libchainrule_cuda.so"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        network("cuda"), network("cuda"), network("cpu").to("cuda")
+    return [(w.category.__name__, str(w.message), Path(w.filename).name) for w in caught]
+
+
+@cuda
+def test_an_emulation_says_once_that_it_is_one() -> None:
+    """In a process of its own: the library is loaded once."""
+    (warning,) = apart.run(warned, FOLDER)
+    assert warning == ["RuntimeWarning", "device='cuda' is emulated on the CPU in this build: for tests, not for work", "test_cuda.py"]
 
 
 @cuda
