@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "layers/activation.h"
+#include "layers/window.h"
 #include "tensor/scratch.h"
 
 namespace chainrule {
@@ -116,8 +117,7 @@ class Conv : public LayerOf<Conv> {
         CR_CHECK(stride == 1, tag(), "input is ", in.str(), " and the stride ", stride, ": an axis of any size needs stride 1");
         return {size, mode_ == "causal" ? window - 1 : (window - 1) / 2};
       }
-      const Index out = (size + stride - 1) / stride, zeros = std::max<Index>(0, (out - 1) * stride + window - size);
-      return {out, mode_ == "causal" ? window - 1 : zeros / 2};
+      return {(size - 1) / stride + 1, mode_ == "causal" ? window - 1 : padding_for_same(size, window, stride) / 2};
     }
     const Index before = padding_.empty() ? 0 : padding_[2 * a], after = padding_.empty() ? 0 : padding_[2 * a + 1];
     if (size < 0) {

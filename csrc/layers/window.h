@@ -7,6 +7,9 @@
 
 namespace chainrule {
 
+// Places of padding so that there are ceil(n / stride) windows
+inline Index padding_for_same(Index n, Index size, Index stride) { return std::max<Index>(0, (n - 1) / stride * stride + size - n); }
+
 // Along an axis of n places: `out` windows of `size` places, `stride` apart, the first at -before.
 struct Window {
   Index n, size, stride, before, out;
@@ -51,7 +54,7 @@ class Windows {
     CR_CHECK(w.before < w.size, tag_, "padding is ", w.before, " and the window ", w.size, ": expected less padding, so that no window is empty");
     Index padded = n + 2 * w.before;
     if (same_) {
-      padded = std::max(n, (n - 1) / w.stride * w.stride + w.size);
+      padded = n + padding_for_same(n, w.size, w.stride);
       w.before = (padded - n) / 2;
     }
     CR_CHECK(w.size <= padded, tag_, "the window has ", w.size, " places along axis ", axis + 1, " and the padded input ", padded, " (", in.str(),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from chainrule._record import record
@@ -21,20 +22,23 @@ def _places(who: str, name: str, value: Any, axes: int, least: int) -> tuple[int
     return tuple(_integer(who, name, v, least) for v in given)
 
 
+@record
 class _Conv(Layer):
-    """What both check."""
+    """The parameters of both."""
 
     axes: ClassVar[int]
 
     filters: int
     kernel: Places
-    activation: str
-    stride: Places
-    padding: Any
-    dilation: Places
-    groups: int
-    bias: bool
-    trainable: bool
+    activation: str = "identity"
+    stride: Places = 1
+    padding: str | int | Sequence[int | tuple[int, int]] = "same"
+    dilation: Places = 1
+    groups: int = 1
+    bias: bool = True
+    initializer: str | None = None
+    trainable: bool = True
+    name: str | None = None
 
     def __post_init__(self) -> None:
         """Check the parameters; sizes become one an axis, padding before and after on each."""
@@ -58,7 +62,7 @@ class _Conv(Layer):
 
     def _numbers(self, who: str) -> tuple[int, ...]:
         """(before, after) on each axis, one after the other, from that itself (as in a spec), p, p an axis or ((before, after), ...)."""
-        given = self.padding
+        given: Any = self.padding
         if isinstance(given, (tuple, list)) and len(given) == 2 * self.axes and (self.axes > 1 or not isinstance(given[0], (tuple, list))):
             return _places(who, "padding", given, 2 * self.axes, 0)
         each = tuple(given) if isinstance(given, (tuple, list)) else (given,) * self.axes
@@ -105,18 +109,6 @@ class Conv2D(_Conv):
     type: ClassVar[str] = "conv2d"
     axes: ClassVar[int] = 2
 
-    filters: int
-    kernel: Places
-    activation: str = "identity"
-    stride: Places = 1
-    padding: Any = "same"
-    dilation: Places = 1
-    groups: int = 1
-    bias: bool = True
-    initializer: str | None = None
-    trainable: bool = True
-    name: str | None = None
-
 
 @record
 class Conv1D(_Conv):
@@ -128,15 +120,3 @@ class Conv1D(_Conv):
 
     type: ClassVar[str] = "conv1d"
     axes: ClassVar[int] = 1
-
-    filters: int
-    kernel: Places
-    activation: str = "identity"
-    stride: Places = 1
-    padding: Any = "same"
-    dilation: Places = 1
-    groups: int = 1
-    bias: bool = True
-    initializer: str | None = None
-    trainable: bool = True
-    name: str | None = None

@@ -13,7 +13,7 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
 class _Norm(Layer):
-    """What all of them check."""
+    """What all of them check. Records list the fields of their bases first, so those with a parameter before eps list all of theirs."""
 
     eps: float
     gain: bool
@@ -32,7 +32,18 @@ class _Norm(Layer):
 
 
 @record
-class LayerNorm(_Norm):
+class _OfRows(_Norm):
+    """The parameters of those that look at a row alone."""
+
+    eps: float = 1e-5
+    gain: bool = True
+    bias: bool = True
+    trainable: bool = True
+    name: str | None = None
+
+
+@record
+class LayerNorm(_OfRows):
     """y = gain xhat + bias over the last axis: m and v are the mean and the variance (1/n) of each row (Ba, Kiros, Hinton 2016).
 
     Parameters
@@ -48,15 +59,9 @@ class LayerNorm(_Norm):
 
     type: ClassVar[str] = "layer_norm"
 
-    eps: float = 1e-5
-    gain: bool = True
-    bias: bool = True
-    trainable: bool = True
-    name: str | None = None
-
 
 @record
-class RMSNorm(_Norm):
+class RMSNorm(_OfRows):
     """y = gain x / sqrt(v + eps) over the last axis, v the mean of x^2 of each row (Zhang, Sennrich 2019).
 
     Parameters
@@ -72,11 +77,7 @@ class RMSNorm(_Norm):
 
     type: ClassVar[str] = "rms_norm"
 
-    eps: float = 1e-5
-    gain: bool = True
     bias: bool = False
-    trainable: bool = True
-    name: str | None = None
 
 
 @record

@@ -69,22 +69,15 @@ void conv_tile(const T* x, Index step, const Walk& walk, const T* w, T* z, Index
     }
 }
 
+// Tiles of up to eight pixels with one vector of filters, of six with two
+template <int V>
+constexpr int most_rows = V == 1 ? 8 : 6;
+
 template <class T, int V>
 void conv_row(const T* x, Index step, const Walk& walk, const T* w, T* z, Index z_step, Index pixels, Index columns, bool add) {
-  constexpr Index most = V == 1 ? 8 : 6;
-  blocks_of(pixels, most, [&](Index first, Index m) {
-    const T* from = x + first * step;
-    T* to = z + first * z_step;
-    switch (m) {
-      case 1: return conv_tile<T, 1, V>(from, step, walk, w, to, z_step, columns, add);
-      case 2: return conv_tile<T, 2, V>(from, step, walk, w, to, z_step, columns, add);
-      case 3: return conv_tile<T, 3, V>(from, step, walk, w, to, z_step, columns, add);
-      case 4: return conv_tile<T, 4, V>(from, step, walk, w, to, z_step, columns, add);
-      case 5: return conv_tile<T, 5, V>(from, step, walk, w, to, z_step, columns, add);
-      case 6: return conv_tile<T, 6, V>(from, step, walk, w, to, z_step, columns, add);
-      case 7: return conv_tile<T, most == 8 ? 7 : 1, V>(from, step, walk, w, to, z_step, columns, add);
-      default: return conv_tile<T, most == 8 ? 8 : 1, V>(from, step, walk, w, to, z_step, columns, add);
-    }
+  blocks_of(pixels, most_rows<V>, [&](Index first, Index m) {
+    with_count<most_rows<V>>(
+        m, [&](auto count) { conv_tile<T, count.value, V>(x + first * step, step, walk, w, z + first * z_step, z_step, columns, add); });
   });
 }
 
@@ -136,20 +129,9 @@ void gradient_tile(const T* x, Index x_row, Index x_step, const T* dz, Index dz_
 
 template <class T, int V>
 void gradient_run(const T* x, Index x_row, Index x_step, const T* dz, Index dz_row, Index dz_step, Index rows, Index pixels, Index run, T* acc) {
-  constexpr Index most = V == 1 ? 8 : 6;
-  blocks_of(run, most, [&](Index e, Index m) {
-    const T* a = x + e;
-    T* to = acc + e * V * lanes<T>;
-    switch (m) {
-      case 1: return gradient_tile<T, 1, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 2: return gradient_tile<T, 2, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 3: return gradient_tile<T, 3, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 4: return gradient_tile<T, 4, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 5: return gradient_tile<T, 5, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 6: return gradient_tile<T, 6, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      case 7: return gradient_tile<T, most == 8 ? 7 : 1, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-      default: return gradient_tile<T, most == 8 ? 8 : 1, V>(a, x_row, x_step, dz, dz_row, dz_step, rows, pixels, to);
-    }
+  blocks_of(run, most_rows<V>, [&](Index e, Index m) {
+    with_count<most_rows<V>>(
+        m, [&](auto count) { gradient_tile<T, count.value, V>(x + e, x_row, x_step, dz, dz_row, dz_step, rows, pixels, acc + e * V * lanes<T>); });
   });
 }
 

@@ -87,6 +87,25 @@ void clear_rows(const Rows<T>& q, Index first, Index end) {
       for (Index c = first; c < end; ++c) q.z[y * q.z_row + x * q.z_step + c] = 0;
 }
 
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
+// f(Constant<m>()), 1 <= m <= most: the number of a tile's rows must be known where it is compiled, or its sums are not kept in registers
+template <int most, class F>
+CR_FN void with_count(Index m, F&& f) {
+  switch (m) {
+    case 1: return f(Constant<1>());
+    case 2: return f(Constant<smaller(2, most)>());
+    case 3: return f(Constant<smaller(3, most)>());
+    case 4: return f(Constant<smaller(4, most)>());
+    case 5: return f(Constant<smaller(5, most)>());
+    case 6: return f(Constant<smaller(6, most)>());
+    case 7: return f(Constant<smaller(7, most)>());
+    default: return f(Constant<most>());
+  }
+}
+
 // f(first pixel, pixels) over a row in even blocks of at most `most`
 template <class F>
 CR_FN void blocks_of(Index pixels, Index most, F&& f) {

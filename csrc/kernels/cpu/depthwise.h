@@ -44,14 +44,10 @@ template <class T>
 void depthwise_rows(const Rows<T>& q, const Walk& walk, const T* w, Index channels, bool add) {
   for (Index y = 0; y < q.rows; ++y)
     blocks_of(q.pixels, 4, [&](Index first, Index m) {
-      const T* from = q.x + y * q.x_row + first * q.x_step;
-      T* to = q.z + y * q.z_row + first * q.z_step;
-      switch (m) {
-        case 1: return depthwise_tile<T, 1>(from, q.x_step, walk, w, to, q.z_step, channels, add);
-        case 2: return depthwise_tile<T, 2>(from, q.x_step, walk, w, to, q.z_step, channels, add);
-        case 3: return depthwise_tile<T, 3>(from, q.x_step, walk, w, to, q.z_step, channels, add);
-        default: return depthwise_tile<T, 4>(from, q.x_step, walk, w, to, q.z_step, channels, add);
-      }
+      with_count<4>(m, [&](auto count) {
+        depthwise_tile<T, count.value>(q.x + y * q.x_row + first * q.x_step, q.x_step, walk, w, q.z + y * q.z_row + first * q.z_step, q.z_step,
+                                       channels, add);
+      });
     });
 }
 
