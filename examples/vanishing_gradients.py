@@ -6,7 +6,8 @@
 delta^(k) = dL/dz^(k) = (W^(k)T delta^(k+1)) * g'(z^(k)): through sigmoid, whose g' is at most 1/4, it shrinks with every layer; tanh and
 relu under the initialisers made for them (Glorot, Bengio 2010; He et al. 2015) keep its size at the start, yet 50 layers remain hard to
 train; where every block is x + F(x) (He et al., "Identity mappings in deep residual networks", 2016) the 1 in its derivative lets
-delta through. All are trained alike.
+delta through. All are trained alike. The residual blocks have a batch norm each, as in that paper, and the chains have none: what the
+picture shows is the effect of both together.
 """
 
 from __future__ import annotations

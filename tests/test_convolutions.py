@@ -8,6 +8,7 @@ from typing import Any
 import chainrule as cr
 import numpy as np
 import pytest
+from by_threads import assert_same_bits
 from chainrule import reference
 from compare import assert_close
 
@@ -54,7 +55,7 @@ def test_random_geometries(seed: int, dtype: str) -> None:
 
 
 def image_network(wide: bool) -> cr.Network:
-    hidden = 300 if wide else 20
+    hidden = 500 if wide else 20
     return cr.Network(
         [
             cr.Input((12, 12, 3)),
@@ -73,21 +74,26 @@ def image_network(wide: bool) -> cr.Network:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_same_bits_for_any_number_of_threads(wide: bool) -> None:
+    """By chunks, and by layers (more than 131,072 parameters)."""
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(70, 12, 12, 3)).astype("float32"), rng.integers(0, 4, 70)
-    found = []
-    before = cr.num_threads()
-    try:
-        for threads in (1, 2, 3):
-            cr.set_num_threads(threads)
-            net = image_network(wide)
-            net.fit(X, y, epochs=2, batch_size=33, optimizer="adam")
-            found.append((net.flat_parameters.copy(), net.predict(X)))
-    finally:
-        cr.set_num_threads(before)
-    for parameters, a in found[1:]:
-        assert np.array_equal(parameters, found[0][0])
-        assert np.array_equal(a, found[0][1])
+    X, y = rng.normal(size=(300, 12, 12, 3)).astype("float32"), rng.integers(0, 4, 300)
+    assert (image_network(wide).flat_parameters.size > 131072) == wide
+    assert_same_bits(lambda: image_network(wide), lambda net: net.fit(X, y, epochs=1, batch_size=128, optimizer="adam"), X)
+
+
+@pytest.mark.parametrize(
+    "layer", [cr.Conv2D(10, 3, "identity"), cr.Conv2D(6, 3, groups=3, bias=False), cr.Conv2D(3, (1, 2), groups=3), cr.Conv2D(5, 1)]
+)
+def test_batch_norm_goes_into_the_convolution_before_it(layer: cr.Conv2D) -> None:
+    """From 16 pixels on prediction multiplies it into W and b: other roundings than the two one after the other, the same values."""
+    rng = np.random.default_rng(1)
+    net = cr.Network([cr.Input((6, 7, 3)), layer, cr.BatchNorm(), cr.Activation("tanh")], seed=0, dtype="float64")
+    for name, a in [*net.parameters.items(), *net.state.items()]:
+        a[...] = rng.uniform(0.5, 2, a.shape) if name.endswith("variance") else rng.normal(size=a.shape)
+    x = rng.normal(size=(40, 6, 7, 3))
+    apart, folded = net.forward(x), net.predict(x)
+    assert_close(folded, apart, 1e-11, atol=1e-12)
+    assert not np.array_equal(folded, apart)
 
 
 def test_a_network_of_convolutions_learns_and_comes_back_from_its_file(tmp_path: Any) -> None:

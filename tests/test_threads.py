@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +15,9 @@ import chainrule as cr
 import numpy as np
 import pytest
 import threadpoolctl
+from by_threads import THREADS, bits, fits_with_all
 
 Array = np.ndarray[Any, np.dtype[Any]]
-THREADS = (1, 2, 3, 7)
 
 
 @pytest.fixture(autouse=True)
@@ -40,29 +39,6 @@ def data(dtype: str = "float32", n: int = 1300) -> tuple[Array, Array, Array]:
     """n rows, labels and weights; n is no multiple of a batch, a chunk or a tile."""
     rng = np.random.default_rng(1)
     return rng.normal(size=(n, 100)).astype(dtype), rng.integers(0, 10, n), rng.uniform(0.5, 2, n)
-
-
-def bits(net: cr.Network) -> str:
-    """Every bit of the parameters and of the training state, short enough to read."""
-    state = net._core.training_state()
-    blocks = [net.flat_parameters, *(state[k] for k in ("v", "m") if k in state)]
-    return " ".join(f"{zlib.crc32(np.ascontiguousarray(b).tobytes()):08x}" for b in blocks)
-
-
-def fits_with_all(make: Callable[[], cr.Network], fit: Callable[[cr.Network], cr.History], n_threads: int) -> list[cr.Network]:
-    """Fits fresh networks with that many threads until each thread has worked in one of them: on a busy machine one may come too late."""
-    cr.set_num_threads(n_threads)
-    end = time.monotonic() + 40
-    nets: list[cr.Network] = []
-    worked = np.zeros(n_threads, dtype=bool)
-    while not worked.all():
-        assert time.monotonic() < end, f"of {n_threads} threads only {worked.nonzero()[0]} ever worked: this proves nothing"
-        net = make()
-        history = fit(net)
-        assert net.last_fit is history
-        worked |= np.asarray(history.chunks_by_thread) > 0
-        nets.append(net)
-    return nets
 
 
 CASES: dict[str, tuple[Any, Any]] = {
