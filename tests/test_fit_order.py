@@ -112,6 +112,24 @@ def test_finite_rows_go_straight_to_the_core(dtype: str, rng: np.random.Generato
         assert net._direct_finite(other) is None
 
 
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_images_go_straight_to_the_core(rows: int, rng: np.random.Generator) -> None:
+    """Values of several axes do too, in and out, once every Standardize has learned; the bits are those of the other way."""
+    layers = [cr.Input((6, 5, 2)), cr.Standardize(name="norm"), cr.Conv2D(3, 3, "relu"), cr.BatchNorm(), cr.MaxPool(2)]
+    net = cr.Network(layers, dtype="float64", seed=1)
+    x = rng.normal(size=(rows, 6, 5, 2))
+    assert net._direct(x) is None
+    with pytest.raises(ValueError, match=r"\[norm\] has learned no mean and scale yet"):
+        net.predict(x)
+    net.adapt(x)
+    expected = net._core.predict([x])[0]
+    assert expected.shape == (rows, 3, 2, 3)
+    for out in (net._direct(x), net._direct_finite(x), net.predict(np.asfortranarray(x))):
+        np.testing.assert_array_equal(out, expected, strict=True)
+    for other in (x.reshape(rows, 5, 6, 2), x.reshape(rows, -1), x[None], x[0], np.asfortranarray(x), x[..., ::-1], x[:0]):
+        assert net._direct(other) is None
+
+
 def test_a_thread_may_limit_its_own_threads() -> None:
     everywhere = cr.num_threads()
     try:

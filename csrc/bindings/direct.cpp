@@ -22,33 +22,40 @@ PyObject* predict_rows(Handle<T>& h, PyObject* object, bool finite) {
   const auto& api = py::detail::npy_api::get();
   constexpr int plain = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   // subclasses (a masked array) mean more than their numbers: intake.py knows
-  if (!h.direct || Py_TYPE(object) != api.PyArray_Type_) Py_RETURN_NONE;
+  const std::vector<Index>& in = h.direct_in.dims;
+  if (in.empty() || Py_TYPE(object) != api.PyArray_Type_) Py_RETURN_NONE;
   const auto* x = py::detail::array_proxy(object);
   const auto* type = py::detail::array_descriptor1_proxy(x->descr);
   const bool own = type->type_num == number_of<T>;
-  if (x->nd != 2 || (x->flags & plain) != plain || !(own || (finite && type->type_num == number_of<Other>)) || type->byteorder != '=') Py_RETURN_NONE;
-  const Index rows = x->dimensions[0];
-  if (x->dimensions[1] != h.direct_in || rows == 0) Py_RETURN_NONE;
+  if (x->nd != static_cast<int>(in.size()) + 1 || (x->flags & plain) != plain || !(own || (finite && type->type_num == number_of<Other>)) ||
+      type->byteorder != '=')
+    Py_RETURN_NONE;
+  const Index rows = x->dimensions[0], size = h.direct_in.size();
+  if (rows == 0 || !std::equal(in.begin(), in.end(), x->dimensions + 1)) Py_RETURN_NONE;
   // beyond a megabyte or so nothing is won, a copy would grow with n, and the look for NaN would hold the GIL
-  if (finite && rows * h.direct_in > most_numbers) Py_RETURN_NONE;
+  if (finite && rows * size > most_numbers) Py_RETURN_NONE;
   std::vector<T> converted;
   const T* data = reinterpret_cast<const T*>(x->data);
   if (!own) {
     const Other* other = reinterpret_cast<const Other*>(x->data);
-    converted.assign(other, other + rows * h.direct_in);
+    converted.assign(other, other + rows * size);
     data = converted.data();
   }
-  if (finite && !kernels<T>().all_finite(data, rows * h.direct_in)) Py_RETURN_NONE;
+  if (finite && !kernels<T>().all_finite(data, rows * size)) Py_RETURN_NONE;
 
   Network<T>& net = *h.net;
   const Reading reading(net.gate, "predict");
-  const Py_intptr_t shape[] = {static_cast<Py_intptr_t>(rows), static_cast<Py_intptr_t>(h.direct_out)};
-  PyObject* out = api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype::of<T>().release().ptr(), 2, shape, nullptr, nullptr, 0, nullptr);
+  if (net.unlearned()) Py_RETURN_NONE;  // an error that names the layer
+  const std::vector<Index>& sample = h.direct_out.dims;
+  Py_intptr_t shape[4] = {static_cast<Py_intptr_t>(rows)};
+  std::copy(sample.begin(), sample.end(), shape + 1);
+  PyObject* out = api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype::of<T>().release().ptr(), static_cast<int>(sample.size()) + 1, shape,
+                                            nullptr, nullptr, 0, nullptr);
   const auto owner = py::reinterpret_steal<py::object>(out);  // null: NumPy has set MemoryError
   if (!out) return nullptr;
   T* outputs[] = {reinterpret_cast<T*>(py::detail::array_proxy(out)->data)};
-  const RowsFeed<T> feed(data, h.direct_in);
-  if (rows <= 16) {  // microseconds: giving up the GIL and taking it back would cost as much
+  const RowsFeed<T> feed(data, size);
+  if (rows <= 16 && static_cast<double>(rows) * h.work <= 4e6) {  // microseconds: giving up the GIL and taking it back would cost as much
     Cancel cancel;
     predict(net, feed, rows, 1, outputs, cancel);
   } else {

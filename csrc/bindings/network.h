@@ -18,16 +18,18 @@ struct Handle {
       card = std::make_unique<DeviceNetwork<T>>(*net, *device_library(), device);
       return;  // the direct way reads the parameters
     }
-    if (g.inputs.size() != 1 || g.outputs.size() != 1 || g.n_state != 0) return;
+    if (g.inputs.size() != 1 || g.outputs.size() != 1) return;
     const Shape& in = g.ops[static_cast<std::size_t>(g.inputs[0])].shape;
     const Shape& out = g.ops[static_cast<std::size_t>(g.outputs[0])].shape;
-    direct = in.dims.size() == 1 && out.dims.size() == 1 && !in.symbolic() && !out.symbolic();
-    if (direct) direct_in = in.dims[0], direct_out = out.dims[0];
+    for (const Shape* s : {&in, &out})
+      if (s->dims.empty() || s->dims.size() > 3 || s->symbolic()) return;
+    direct_in = in, direct_out = out;
+    for (const Op& op : g.ops) work += op.layer->work(g.input_shapes(op).data(), op.shape) * static_cast<double>(op.shape.rows());
   }
   std::unique_ptr<Network<T>> net;
   std::unique_ptr<DeviceNetwork<T>> card;  // null on the CPU; then all computations of `net` are its
-  bool direct = false;                     // (n, direct_in) -> (n, direct_out), nothing to learn first
-  Index direct_in = 0, direct_out = 0;
+  Shape direct_in, direct_out;             // of a sample, one to three axes, where the direct way is open; else ()
+  double work = 0;                         // then: multiply-adds a sample
 
   // What forward keeps for backward. Whoever writes W or a layer's state drops it: old z and a with a new W would be no gradient of anything.
   struct Tape {

@@ -11,6 +11,7 @@ is the same, what is new, and what differs.
 from __future__ import annotations
 
 from chainrule.sklearn._classifier import MLPClassifier
+from chainrule.sklearn._images import CNNClassifier
 from chainrule.sklearn._regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["CNNClassifier", "MLPClassifier", "MLPRegressor"]

@@ -49,6 +49,18 @@ class BaseMLP(CallbackSupport, BaseEstimator):
     def _heads(self) -> list[Head]:
         raise NotImplementedError
 
+    def _rows(self, X: Any, dtype: Any) -> Any:
+        """Return validated rows as the network takes them."""
+        return _cast(X, dtype)
+
+    def _dtype_of(self, X: Any) -> Any:
+        """Return what is computed in where the parameter leaves it open."""
+        return X.dtype
+
+    def _augment(self) -> cr.Augment | None:
+        """Return what happens to the rows of a batch."""
+        return None
+
     def _loss(self) -> Any:
         """The core's loss; None: that of the output's activation."""
         return None
@@ -78,11 +90,11 @@ class BaseMLP(CallbackSupport, BaseEstimator):
             there = weight != 0
             if not there.any():
                 raise ValueError("sample_weight (times class_weight) is 0 everywhere: expected a positive sum")
-            X, target, weight = X[there], _rows(target, there), weight[there]
+            X, target, weight = X[there], _picked(target, there), weight[there]
         rng = check_random_state(self.random_state)
         with _params.threads(self.n_jobs):
             net = self._start(architecture, X, rng, first)
-            problem = Problem(_cast(X, net.dtype), target, weight, self._loss(), self._shown_outputs())
+            problem = Problem(self._rows(X, net.dtype), target, weight, self._loss(), self._shown_outputs(), augment=self._augment())
             tasks = Tasks(self, X, y, {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}, active=not incremental)
             if self.solver == "lbfgs":
                 fit_lbfgs(self, net, problem, tasks)
@@ -123,15 +135,12 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         if not first and given is None:
             net = self.network_
             shapes = [net.parameters[f"{name}.W"].shape[0] for name in weighted(net)]
-            if shapes != [*architecture.sizes, *(head.units for head in self._heads())]:
-                raise ValueError(f"the fitted layers have {shapes} units and a warm start keeps them: got {self.hidden_layer_sizes=}")
+            if shapes != self._units(architecture):
+                raise ValueError(f"the fitted layers have {shapes} units and a warm start keeps them: expected {self._units(architecture)}")
             return net
         heads = self._heads()
-        dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
-        seed = int(rng.randint(2**31 - 1)) if any(architecture.dropout) else 0  # without masks the draws are scikit-learn's
-        net = build(X.shape[1], architecture.sizes, architecture.activations, architecture.dropout, heads, seed, dtype, self.device)
-        start(net, architecture.starts, rng)
-        self.network_ = net
+        dtype = self._dtype_of(X) if self.dtype is None else np.dtype(self.dtype)
+        net = self.network_ = self._build(architecture, heads, X.shape[1], dtype, rng)
         self.n_layers_ = len(architecture.sizes) + 2
         self.n_outputs_ = len(heads) if len(heads) > 1 else heads[0].units
         self.out_activation_ = SHOWN.get(heads[0].activation, heads[0].activation)
@@ -140,6 +149,17 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         if given is not None and not first:
             for name, values in given.items():
                 setattr(self, name, values)
+        return net
+
+    def _units(self, architecture: _params.Architecture) -> list[int]:
+        """Return the outputs of each layer with weights."""
+        return [*architecture.sizes, *(head.units for head in self._heads())]
+
+    def _build(self, architecture: _params.Architecture, heads: list[Head], features: int, dtype: Any, rng: np.random.RandomState) -> cr.Network:
+        """Return a new network, started as scikit-learn starts its own."""
+        seed = int(rng.randint(2**31 - 1)) if any(architecture.dropout) else 0  # without masks the draws are scikit-learn's
+        net = build(features, architecture.sizes, architecture.activations, architecture.dropout, heads, seed, dtype, self.device)
+        start(net, architecture.starts, rng)
         return net
 
     def _begin(self, problem: Problem, first: bool, incremental: bool) -> None:
@@ -179,13 +199,13 @@ class BaseMLP(CallbackSupport, BaseEstimator):
         if len(held) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         weight = None if problem.weight is None else problem.weight[held]
-        self._validate_with(problem, problem.X[held], _rows(problem.y, held), weight, encoded=True)
-        problem.X, problem.y = problem.X[train], _rows(problem.y, train)
+        self._validate_with(problem, problem.X[held], _picked(problem.y, held), weight, encoded=True)
+        problem.X, problem.y = problem.X[train], _picked(problem.y, train)
         problem.weight = None if problem.weight is None else problem.weight[train]
 
     def _validate_with(self, problem: Problem, X: Any, y: Any, weight: Array | None = None, encoded: bool = False) -> None:
         if not encoded:
-            X, y = _cast(X, self.network_.dtype), self._check_y(y, False, True)
+            X, y = self._rows(X, self.network_.dtype), self._check_y(y, False, True)
         problem.validation = (X, y) if weight is None else (X, y, weight)
         problem.score = self._score_of(y, weight)
 
@@ -198,19 +218,23 @@ class BaseMLP(CallbackSupport, BaseEstimator):
 
     def _outputs(self, X: Any) -> Any:
         """Return the network's outputs. Plain float arrays go straight to C++, which sees that they are finite; what it leaves is validated here."""
-        fitted = self.__dict__
-        if "network_" in fitted and "feature_names_in_" not in fitted:
-            if self.n_jobs is None:
-                direct = fitted["network_"]._direct_finite(X)
-            else:
-                with _params.threads(self.n_jobs):
-                    direct = fitted["network_"]._direct_finite(X)
-            if direct is not None:
-                return direct
+        direct = self._direct(X)
+        if direct is not None:
+            return direct
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False)
         with _params.threads(self.n_jobs):
             return self.network_.predict(X)
+
+    def _direct(self, X: Any) -> Any:
+        """Return the outputs for what the network takes as it is, else None."""
+        fitted = self.__dict__
+        if "network_" not in fitted or "feature_names_in_" in fitted:
+            return None
+        if self.n_jobs is None:
+            return fitted["network_"]._direct_finite(X)
+        with _params.threads(self.n_jobs):
+            return fitted["network_"]._direct_finite(X)
 
     def formula(self, format: str = "text") -> str:
         """Return the fitted network as formulas, in the "text" of :func:`print` or as "latex": :meth:`chainrule.Network.formula`."""
@@ -276,5 +300,5 @@ def _cast(X: Any, dtype: Any) -> Any:
         return X.astype(dtype, copy=False)
 
 
-def _rows(target: Any, which: Array) -> Any:
+def _picked(target: Any, which: Array) -> Any:
     return tuple(t[which] for t in target) if isinstance(target, tuple) else target[which]

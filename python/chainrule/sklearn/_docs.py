@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["classifier", "regressor"]
+__all__ = ["classifier", "images", "regressor"]
 
 _INTRODUCTION = """
     {first}
@@ -125,6 +125,53 @@ classifier = (
     >>> clf = MLPClassifier((5,), "tanh", solver="lbfgs", random_state=0).fit([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
     >>> clf.predict([[0.0, 1.0], [1.0, 1.0]])
     array([1, 0])
+    """
+)
+
+images = (
+    """
+    Convolutional classifier of images.
+
+    Standardize -> (Conv2D -> MaxPool) for each of ``filters`` -> Flatten -> Dense for each of ``hidden_layer_sizes`` -> output, fitted by minimising
+
+        sum_i s_i L(y_i, a_i) / sum_i s_i + (alpha / 2 sum w^2 + l1 sum |w|) / sum_i s_i,   L the cross-entropy.
+
+    Each channel is standardized by the training images, so pixels may come as 0 ... 255 or as 0 ... 1. Layers start as :class:`chainrule.Network`
+    starts them (He for relu, biases 0). Two classes have one sigmoid, more a softmax.
+
+    Parameters
+    ----------
+    filters : sequence of int, default=(16, 32)
+        Outputs of each convolution; () has none of them.
+    kernel_size : int or (int, int), default=3
+        Of every convolution, "same" padding; no longer than the image.
+    pool_size : int or (int, int), default=2
+        Of the pool behind every convolution; 1 is no pool, and an axis that has not room for two windows is not pooled.
+    image_shape : (h, w), (h, w, channels) or None, default=None
+        Of flat rows; None: rows (n, p) are images (1, p, 1). Images (n, h, w) and (n, h, w, channels) have their own shape.
+    augment : chainrule.Augment, dict or None, default=None
+        Flips, turns and shifts the images of each batch: ``{"shift": 2, "rotate": 10}``. Not with "lbfgs".
+    """
+    + _SHARED
+    + """class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes, which multiply sample_weight.
+    """
+    + _END.replace(
+        "None: float32 for a float32 X, float64 for all others, as in scikit-learn.", "None: float64 for a float64 X, float32 for all others."
+    )
+    + """image_shape_ : (int, int, int)
+        Height, width and channels.
+    classes_ : array, or list of arrays
+        The classes; one array for each output where there are several.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule.sklearn import CNNClassifier
+    >>> X, y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    >>> X[y == 0, 3], X[y == 1, :, 4] = 255, 255  # lines across, lines down
+    >>> CNNClassifier(filters=(4,), random_state=0, max_iter=30, augment={"shift": 2}, tol=0).fit(X, y).score(X, y)
+    1.0
     """
 )
 

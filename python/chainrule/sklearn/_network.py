@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import chainrule as cr
 
-__all__ = ["Head", "Views", "build", "start", "weighted"]
+__all__ = ["Head", "Views", "build", "dense", "start", "weighted"]
 
 Array = npt.NDArray[Any]
 
@@ -35,14 +35,18 @@ def build(
 ) -> cr.Network:
     """Return the network features -> hidden_1 -> ... -> one output layer a head. Dropout, where there is some, follows the activation."""
     x = cr.Input(features)
-    node: Any = x
+    outputs = dense(x, hidden, activations, dropout, heads)
+    return cr.Network(inputs=x, outputs=outputs, seed=seed, dtype=dtype, device=device)
+
+
+def dense(node: Any, hidden: Sequence[int], activations: Sequence[str], dropout: Sequence[float], heads: Sequence[Head]) -> list[Any]:
+    """Return the outputs behind the hidden layers on a node."""
     for k, (units, activation, rate) in enumerate(zip(hidden, activations, dropout, strict=True), 1):
         node = cr.Dense(units, activation, name=f"hidden_{k}")(node)
         if rate:
             node = cr.Dropout(rate, name=f"dropout_{k}")(node)
     names = ["output"] if len(heads) == 1 else [f"output_{j}" for j in range(1, len(heads) + 1)]
-    outputs = [cr.Dense(head.units, head.activation, name=name)(node) for head, name in zip(heads, names, strict=True)]
-    return cr.Network(inputs=x, outputs=outputs, seed=seed, dtype=dtype, device=device)
+    return [cr.Dense(head.units, head.activation, name=name)(node) for head, name in zip(heads, names, strict=True)]
 
 
 def weighted(network: cr.Network) -> list[str]:

@@ -37,6 +37,7 @@ class Problem:
     outputs: int  # by which the loss is divided where it is shown: scikit-learn's squared error is a mean over the outputs, its gradient a sum
     validation: tuple[Any, ...] | None = None  # (X, y) or (X, y, weight)
     score: Callable[[Any], float] | None = None  # of the network's outputs for the validation rows
+    augment: cr.Augment | None = None
 
     def shown(self, value: float, penalty: float) -> float:
         """The objective on scikit-learn's scale."""
@@ -169,6 +170,7 @@ def fit_epochs(estimator: Any, net: cr.Network, problem: Problem, batch: int | N
                 shuffle=shuffle,
                 sample_weight=problem.weight,
                 validation=problem.validation,
+                augment=problem.augment,
                 callbacks=[monitor],
                 progress=estimator.verbose == "progress",
             )
