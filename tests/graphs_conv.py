@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import chainrule as cr
+from chainrule import blocks
 
 Parts = tuple[list[Any], list[Any], list[Any]]  # inputs, outputs, losses
 
@@ -37,3 +38,11 @@ def sequences() -> Parts:
         cr.Conv1D(20, 3, "silu", stride=2, groups=2, padding="valid")(t),
     ]
     return [s, t], outputs, ["squared_error"] * 4
+
+
+def deep_blocks() -> Parts:
+    """A bottleneck that goes on as it is, one with a stride; dense blocks with and without W1, with a transition between them."""
+    x = cr.Input((4, 4, 4))
+    h = blocks.bottleneck(blocks.bottleneck(x, 2, expansion=2), 3, stride=2, expansion=1)
+    d = blocks.dense_block(blocks.transition(blocks.dense_block(x, 2, 2, width=1), 4), 1, 3, width=0)
+    return [x], [h, cr.Dense(3, "softmax")(cr.GlobalAveragePool()(d))], ["squared_error", "cross_entropy"]

@@ -31,6 +31,49 @@ def test_residual(rng: np.random.Generator) -> None:
     assert_close(found[1], shortcut + branch, 1e-12, atol=1e-13)
 
 
+def size(outputs: cr.Node, x: cr.Input) -> int:
+    """Parameters."""
+    return int(cr.Network(inputs=x, outputs=outputs).flat_parameters.size)
+
+
+def test_bottleneck() -> None:
+    """Shapes, the weights of the formula, and those of the paper's ResNet-164 (He et al., ECCV 2016, table 2: 1.7 million)."""
+    x = cr.Input((5, 6, 8))
+    h = blocks.bottleneck(x, 3, expansion=3, stride=2)
+    assert cr.Network(inputs=x, outputs=h).output_shapes == [(3, 3, 9)]
+    assert size(h, x) == 3 * (8 + 9 * 3 + 9) + 8 * 9 + 2 * (8 + 3 + 3)
+    assert size(blocks.bottleneck(x, 2), x) == 2 * (8 + 9 * 2 + 8) + 2 * (8 + 2 + 2)
+    image = cr.Input((32, 32, 3))
+    h = cr.Conv2D(16, 3, bias=False)(image)
+    for filters in (16, 32, 64):
+        for i in range(18):
+            first = cr.Conv2D(4 * filters, 1, stride=1 if filters == 16 else 2, bias=False) if i == 0 else None
+            h = blocks.bottleneck(h, filters, stride=2 if i == 0 and filters > 16 else 1, shortcut=first)
+    h = cr.Dense(10, "softmax")(cr.GlobalAveragePool()(cr.Activation("relu")(cr.BatchNorm()(h))))
+    assert round(size(h, image) / 1e6, 1) == 1.7
+
+
+def test_dense_block_and_transition() -> None:
+    """Shapes, the weights of the formulas, and those of the paper's DenseNet-BC (L = 100, k = 12; table 2: 0.8 million)."""
+    x = cr.Input((5, 7, 8))
+    d = blocks.dense_block(x, 3, 4, width=2)
+    assert cr.Network(inputs=x, outputs=d).output_shapes == [(5, 7, 20)]
+    assert size(d, x) == sum(2 * 4 * c + 9 * 2 * 4**2 + 2 * (c + 2 * 4) for c in (8, 12, 16))
+    assert size(blocks.dense_block(x, 2, 4, width=0), x) == sum(9 * 4 * c + 2 * c for c in (8, 12))
+    assert cr.Network(inputs=x, outputs=blocks.transition(d, 10)).output_shapes == [(2, 3, 10)]
+    image = cr.Input((32, 32, 3))
+    channels = 24
+    h = cr.Conv2D(channels, 3, bias=False)(image)
+    for block in range(3):
+        h = blocks.dense_block(h, 16, 12)
+        channels += 16 * 12
+        if block < 2:
+            channels //= 2
+            h = blocks.transition(h, channels)
+    h = cr.Dense(10, "softmax")(cr.GlobalAveragePool()(cr.Activation("relu")(cr.BatchNorm()(h))))
+    assert size(h, image) == 769162
+
+
 def test_stochastic_depth_leaves_out_samples(rng: np.random.Generator) -> None:
     """F of a sample is there as a whole, over 1 - rate, or not at all; in prediction it is always there."""
     x = cr.Input((2, 3))
@@ -49,6 +92,12 @@ def test_errors() -> None:
         blocks.residual(cr.Input(3))
     with pytest.raises(ValueError, match=r"\[stochastic_depth\] rate is 1.0: expected 0 <= rate < 1"):
         blocks.residual(cr.Input(3), cr.Dense(3), drop=1.0)
+    with pytest.raises(ValueError, match=r"\[bottleneck\] filters is 0"):
+        blocks.bottleneck(cr.Input((4, 4, 3)), 0)
+    with pytest.raises(TypeError, match=r"\[dense_block\] growth is 1.5"):
+        blocks.dense_block(cr.Input((4, 4, 3)), 2, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"do not broadcast"):
+        cr.Network(inputs=(y := cr.Input((4, 4, 3))), outputs=blocks.bottleneck(y, 3))
     with pytest.raises(ValueError, match=r"do not broadcast"):
         cr.Network(inputs=(x := cr.Input(3)), outputs=blocks.residual(x, cr.Dense(4)))
 
