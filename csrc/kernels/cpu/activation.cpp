@@ -29,6 +29,11 @@ __attribute__((noinline)) void add_bias(T* z, const T* b, Index rows, Index cols
       to[0] += b0, to[1] += b1;
     }
   }
+  if (j + lanes <= cols) {
+    const Vector b0 = *reinterpret_cast<const Vector*>(b + j);
+    for (Index r = 0; r < rows; ++r) *reinterpret_cast<Vector*>(z + r * cols + j) += b0;
+    j += lanes;
+  }
   for (; j < cols; ++j)
     for (Index r = 0; r < rows; ++r) z[r * cols + j] += b[j];
 }

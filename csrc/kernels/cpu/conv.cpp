@@ -27,28 +27,30 @@ template <class T, int M, int V>
 void conv_tile(const T* x, Index step, const Walk& walk, const T* w, T* z, Index z_step, Index columns, bool add) {
   using Vector = typename VectorOf<T>::Type;
   Vector sum[M][V];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[m][v] = Vector{};
+  constexpr int half = M > 8 ? (M + 1) / 2 : M;
   for (Index r = 0; r < walk.rows; ++r)
     for (Index t = 0; t < walk.taps; ++t) {
-      const T* a = x + r * walk.row_step + t * walk.tap_step;
+      const T *a = x + r * walk.row_step + t * walk.tap_step, *b = a + half * step;
+      if constexpr (half < M) asm("" : "+r"(b));  // a pointer of its own: 13 multiples of `step` would not fit into the registers
 #pragma GCC unroll 2
       for (Index i = 0; i < walk.run; ++i, w += V * lanes<T>) {
         Vector row[V];
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Vector*>(w + v * lanes<T>);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int m = 0; m < M; ++m) {
-          const T number = a[m * step + i];
+          const T number = m < half ? a[m * step + i] : b[(m - half) * step + i];
 #pragma GCC unroll 2
           for (int v = 0; v < V; ++v) sum[m][v] += number * row[v];
         }
       }
     }
   if (columns == V * lanes<T>) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) {
@@ -58,7 +60,7 @@ void conv_tile(const T* x, Index step, const Walk& walk, const T* w, T* z, Index
     return;
   }
   T out[M * V * lanes<T>];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(out + (m * V + v) * lanes<T>) = sum[m][v];
@@ -69,9 +71,9 @@ void conv_tile(const T* x, Index step, const Walk& walk, const T* w, T* z, Index
     }
 }
 
-// Tiles of up to eight pixels with one vector of filters, of six with two
+// Tiles of up to 14 pixels with one vector of filters, of six with two: with a register for W and one for x all 16 are taken
 template <int V>
-constexpr int most_rows = V == 1 ? 8 : 6;
+constexpr int most_rows = V == 1 ? 14 : 6;
 
 template <class T, int V>
 void conv_row(const T* x, Index step, const Walk& walk, const T* w, T* z, Index z_step, Index pixels, Index columns, bool add) {
@@ -105,7 +107,7 @@ template <class T, int M, int V>
 void gradient_tile(const T* x, Index x_row, Index x_step, const T* dz, Index dz_row, Index dz_step, Index rows, Index pixels, T* acc) {
   using Vector = typename VectorOf<T>::Type;
   Vector sum[M][V];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[m][v] = *reinterpret_cast<const Vector*>(acc + (m * V + v) * lanes<T>);
@@ -115,13 +117,13 @@ void gradient_tile(const T* x, Index x_row, Index x_step, const T* dz, Index dz_
       Vector row[V];
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Vector*>(d + v * lanes<T>);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) sum[m][v] += a[m] * row[v];
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) *reinterpret_cast<Vector*>(acc + (m * V + v) * lanes<T>) = sum[m][v];

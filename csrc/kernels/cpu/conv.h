@@ -92,18 +92,14 @@ struct Constant {
   static constexpr int value = N;
 };
 // f(Constant<m>()), 1 <= m <= most: the number of a tile's rows must be known where it is compiled, or its sums are not kept in registers
-template <int most, class F>
-CR_FN void with_count(Index m, F&& f) {
-  switch (m) {
-    case 1: return f(Constant<1>());
-    case 2: return f(Constant<smaller(2, most)>());
-    case 3: return f(Constant<smaller(3, most)>());
-    case 4: return f(Constant<smaller(4, most)>());
-    case 5: return f(Constant<smaller(5, most)>());
-    case 6: return f(Constant<smaller(6, most)>());
-    case 7: return f(Constant<smaller(7, most)>());
-    default: return f(Constant<most>());
-  }
+template <int most, int m = 1, class F>
+CR_FN void with_count(Index count, F&& f) {
+  if constexpr (m == most)
+    f(Constant<most>());
+  else if (count == m)
+    f(Constant<m>());
+  else
+    with_count<most, m + 1>(count, f);
 }
 
 // f(first pixel, pixels) over a row in even blocks of at most `most`
