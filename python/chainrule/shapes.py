@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from chainrule._record import record
 from chainrule.layers import Layer, _integer
 
-__all__ = ["AveragePool", "GlobalAveragePool", "MaxPool", "Mean", "Reshape", "Slice", "Transpose"]
+__all__ = ["AveragePool", "GlobalAveragePool", "MaxPool", "Mean", "Reshape", "Slice", "Transpose", "UpSample"]
 
 Places = int | tuple[int, ...]
 
@@ -190,3 +190,24 @@ class Slice(Layer):
             if getattr(self, name) is not None:
                 self._set(name, _integer(who, name, getattr(self, name), -(2**62)))
         self._set("step", _integer(who, "step", self.step, 1))
+
+
+@record
+class UpSample(Layer):
+    """z[s y + a, s x + b] = x[y, x], 0 <= a, b < s: each place s times along each axis, (n, T, c) -> (n, s T, c), (n, h, w, c) -> (n, s h, s w, c).
+
+    Parameters
+    ----------
+    size : int or tuple
+        s; one number: the same along all axes of places.
+    name : str, optional
+    """
+
+    type: ClassVar[str] = "up_sample"
+
+    size: Places = 2
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        self._set("size", places(self.name or self.type, "size", self.size, 1))

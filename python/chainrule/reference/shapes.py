@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pools, Mean, Reshape, Transpose and Slice, forward above backward; and `axes_forward`, `axes_backward`: any of them by its spec.
+"""Pools, Mean, Reshape, Transpose, Slice and UpSample, forward above backward; and `axes_forward`, `axes_backward`: any of them by its spec.
 
 The first axis of a value is that of the samples, the last one of a pooled value that of the channels.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .activations import Array, float64
 
-KINDS = ("max_pool", "average_pool", "global_average_pool", "mean", "flatten", "reshape", "transpose", "slice")
+KINDS = ("max_pool", "average_pool", "global_average_pool", "mean", "flatten", "reshape", "transpose", "slice", "up_sample")
 Cut = tuple[slice, ...]
 
 
@@ -115,6 +115,10 @@ def axes_forward(layer: Mapping[str, Any], x: npt.ArrayLike) -> Array:
         return x[_cut(layer, x.ndim)]
     if kind == "transpose":
         return x.transpose(_order(layer, x.ndim))
+    if kind == "up_sample":
+        for axis, size in enumerate(_numbers(layer["size"], x.ndim - 2), 1):
+            x = x.repeat(size, axis)
+        return x
     if kind in ("global_average_pool", "mean"):
         z: Array = x.mean(axis=layer["axis"] if kind == "mean" else tuple(range(1, x.ndim - 1)))
         return z
@@ -132,6 +136,10 @@ def axes_backward(layer: Mapping[str, Any], dz: npt.ArrayLike, x: npt.ArrayLike)
         return average_pool_backward(dz, x, *_window(layer))
     if kind == "transpose":
         return dz.transpose(np.argsort(_order(layer, x.ndim)))
+    if kind == "up_sample":
+        for axis, size in enumerate(_numbers(layer["size"], x.ndim - 2), 1):
+            dz = np.add.reduceat(dz, np.arange(0, dz.shape[axis], size), axis)
+        return dz
     dx = np.zeros_like(x)
     if kind == "slice":
         dx[_cut(layer, x.ndim)] = dz
