@@ -61,5 +61,7 @@ def views() -> Graph:
         cr.Dense(2)(cr.UpSample((2, 3))(h)) + cr.UpSample((2, 3))(cr.Dense(1, "tanh")(x)),
         cr.UpSample(2)(x),
         cr.Activation("silu")(cr.UpSample(3)(cr.Mean(1)(h))),
+        cr.UpSample((3, 2), mode="bilinear")(h) + cr.UpSample((3, 2), mode="bilinear")(cr.Dense(1)(x)),
+        cr.UpSample(4, mode="bilinear")(cr.Mean(2)(h)),
     ]
-    return Graph([x, s], outputs, ["cross_entropy"] + ["squared_error"] * 7 + ["cross_entropy"] + ["squared_error"] * 4)
+    return Graph([x, s], outputs, ["cross_entropy"] + ["squared_error"] * 7 + ["cross_entropy"] + ["squared_error"] * 6)

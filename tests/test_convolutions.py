@@ -108,6 +108,7 @@ def image_network(wide: bool) -> cr.Network:
             cr.ConvTranspose2D(17, 3, "relu", stride=2),
             cr.MaxPool(2),
             cr.UpSample((1, 2)),
+            cr.UpSample((2, 1), "bilinear"),
             cr.Flatten(),
             cr.Dense(hidden, "relu"),
             cr.Dense(4, "softmax"),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The same numbers in another shape or order: Flatten and Reshape, Transpose, Slice, UpSample.
+// The same numbers in another shape or order: Flatten and Reshape, Transpose, Slice.
 #pragma once
 #include <algorithm>
 #include <cstring>
 
-#include "layers/window.h"
+#include "layers/layer.h"
 
 namespace chainrule {
 
@@ -162,46 +162,6 @@ class Slice : public LayerOf<Slice> {
     return {3, {outer, count, inner}, {count * inner, inner, 1}, {in.dims[axis] * inner, step_ * inner, 1}};
   }
   Index axis_, start_, stop_, step_;
-};
-
-// Each pixel size x size times (nearest neighbour); places and channels as in window.h.
-class UpSample : public LayerOf<UpSample> {
- public:
-  explicit UpSample(const LayerSpec& spec) : LayerOf(spec), windows_(spec) {}
-
-  Shape infer(const std::vector<Shape>& in) const override {
-    expect_inputs(in, 1, 1);
-    const auto [down, across, axes] = windows_.under(in[0]);
-    Shape out = axes == 1 ? Shape{{across.n, in[0].dims.back()}} : Shape{{down.n, across.n, in[0].dims.back()}};
-    CR_CHECK(out.fits(), tag(), "output ", out.str(), " is too large");
-    return out;
-  }
-  void require_device(const std::vector<Shape>&) const override {
-    CR_CHECK(false, tag(), "repeats pixels, which a card does not do yet: use device='cpu'");
-  }
-  // z[s y + a, s x + b] = x[y, x], 0 <= a, b < s
-  template <class T>
-  void run_forward(const Call<T>& c) const {
-    const auto [down, across, axes] = windows_.under(c.in[0]);
-    const Index m = c.in[0].columns(), row = across.n * m;
-    c.k.copy_axes(
-        c.z, c.x[0],
-        {5, {c.n * down.out, down.size, across.out, across.size, m}, {down.size * row, row, across.size * m, m, 1}, {across.out * m, 0, m, 0, 1}},
-        Accum::Overwrite);
-  }
-  // forward: z[s y + a, s x + b] = x[y, x], so dx[y, x] (+)= sum over a, b of dz[s y + a, s x + b]
-  template <class T>
-  void run_backward(const Call<T>& c) const {
-    if (!c.dx[0]) return;
-    const auto [down, across, axes] = windows_.under(c.in[0]);
-    const Index m = c.in[0].columns(), row = across.n * m;
-    const AxesArgs q{3, {c.n * down.out, across.out, m}, {across.out * m, m, 1}, {down.size * row, across.size * m, 1}};
-    for (Index a = 0; a < down.size; ++a)
-      for (Index b = 0; b < across.size; ++b) c.k.copy_axes(c.dx[0], c.dz + a * row + b * m, q, a + b == 0 ? c.dx_accum[0] : Accum::Add);
-  }
-
- private:
-  Windows windows_;
 };
 
 }  // namespace chainrule

@@ -192,7 +192,9 @@ def options(layer: dict[str, Any], write: type[Text] = Text) -> list[str]:
         padding = layer.get("padding", "same")
         found += [write.word(padding) if isinstance(padding, str) else named("padding", padding)] if padding != "same" else []
         found += [named("groups", layer["groups"])] if layer.get("groups", 1) != 1 else []
-    elif kind in ("max_pool", "average_pool", "up_sample"):
+    elif kind == "up_sample":
+        found += [_sizes_text(layer["size"]), *([write.word(layer["mode"])] if layer.get("mode", "nearest") != "nearest" else [])]
+    elif kind in ("max_pool", "average_pool"):
         found.append(_sizes_text(layer["size"]))
         found += [named("stride", layer["stride"])] if layer.get("stride") not in (None, layer["size"]) else []
         padding = layer.get("padding", "valid")

@@ -200,14 +200,21 @@ class UpSample(Layer):
     ----------
     size : int or tuple
         s; one number: the same along all axes of places.
+    mode : {"nearest", "bilinear"}
+        "bilinear": along each axis z[j] = (1 - t) x[i] + t x[i + 1], i + t = (j + 1/2) / s - 1/2, the places of pixels' middles, with x[0] before
+        the first and the last behind it (PyTorch's ``align_corners=False``).
     name : str, optional
     """
 
     type: ClassVar[str] = "up_sample"
 
     size: Places = 2
+    mode: str = "nearest"
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the size."""
-        self._set("size", places(self.name or self.type, "size", self.size, 1))
+        """Check the size and the mode."""
+        who = self.name or self.type
+        self._set("size", places(who, "size", self.size, 1))
+        if self.mode not in ("nearest", "bilinear"):
+            raise ValueError(f"[{who}] mode is {self.mode!r}: expected 'nearest' or 'bilinear'")
