@@ -59,7 +59,7 @@ def sequences() -> Parts:
 
 def deep_blocks() -> Parts:
     """A bottleneck that goes on as it is, one with a stride; dense blocks with and without W1, with a transition between them."""
-    x = cr.Input((4, 4, 4))
+    x, v = cr.Input((4, 4, 4)), cr.Input(4)  # v: where `wide` has its weights
     h = blocks.bottleneck(blocks.bottleneck(x, 2, expansion=2), 3, stride=2, expansion=1)
     d = blocks.dense_block(blocks.transition(blocks.dense_block(x, 2, 2, width=1), 4), 1, 3, width=0)
-    return [x], [h, cr.Dense(3, "softmax")(cr.GlobalAveragePool()(d))], ["squared_error", "cross_entropy"]
+    return [x, v], [h, cr.Dense(3, "softmax")(cr.concat(cr.GlobalAveragePool()(d), v))], ["squared_error", "cross_entropy"]
