@@ -41,6 +41,7 @@ struct Outcome {
   double loss, penalty;              // of the step: sum over outputs of scale * value; sum_j lam_j J_j(W) at W before the step
   double norm_square;                // of the gradient of the objective, where DeviceKernels::penalised_norm was called
   double total, penalties, weights;  // of the epoch: sums of weight (loss + penalty), weight penalty, weight
+  double last;                       // loss + penalty of the last step that ended without a fault
   Index steps;                       // ended without a fault
   std::uint32_t fault, overflow;     // overflow: this step's update left w or a second moment that is not finite
 };
@@ -198,7 +199,7 @@ struct DeviceKernels {
   // that agrees with y_m > 1/2
   void (*count_hits)(double* hits, const LossArgs<T>& q, bool by_row, T threshold);
   // fault |= LossFault if loss or penalty is not finite, |= UpdateFault if overflow. No fault: total += weight (loss + penalty), penalties += weight penalty,
-  // weights += weight, ++steps. loss = penalty = overflow = 0.
+  // weights += weight, last = loss + penalty, ++steps. loss = penalty = overflow = 0.
   void (*end_step)(Outcome* outcome, double weight);
 };
 

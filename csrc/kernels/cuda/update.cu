@@ -234,6 +234,7 @@ CR_KERNEL(1024) end_step_kernel(Outcome* o, double weight) {
   o->total += weight * loss;
   o->penalties += weight * o->penalty;
   o->weights += weight;
+  o->last = loss;
   ++o->steps;
   o->loss = o->penalty = 0;
 }
