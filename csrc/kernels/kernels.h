@@ -198,8 +198,8 @@ struct DeviceKernels {
   // *hits += sum of s_i over the rows that are right: by_row: the largest x_m is the target's (the first of equals); else the share of x_m > threshold
   // that agrees with y_m > 1/2
   void (*count_hits)(double* hits, const LossArgs<T>& q, bool by_row, T threshold);
-  // fault |= LossFault if loss or penalty is not finite, |= UpdateFault if overflow. No fault: total += weight (loss + penalty), penalties += weight penalty,
-  // weights += weight, last = loss + penalty, ++steps. loss = penalty = overflow = 0.
+  // fault |= UpdateFault if overflow, or if the penalty is not finite: the update is done by then. No fault: total += weight (loss + penalty),
+  // penalties += weight penalty, weights += weight, last = loss + penalty, ++steps. loss = penalty = overflow = 0.
   void (*end_step)(Outcome* outcome, double weight);
 };
 

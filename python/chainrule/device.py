@@ -140,6 +140,12 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         values.flags.writeable = False
         return values
 
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else an array can do (``any``, ``sum``, ``tobytes``), it does with a copy, which cannot be written to."""
+        if name.startswith("_") or not callable(getattr(np.ndarray, name, None)):
+            raise AttributeError(f"an array on a CUDA device has no {name!r}: numpy() gives a copy of it")
+        return getattr(self._fixed(), name)
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of an array without an axis")

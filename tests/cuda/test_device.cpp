@@ -102,7 +102,7 @@ void test_outcome() {
   penalised.penalty = std::numeric_limits<double>::infinity();
   OnDevice<Outcome> last({penalised});
   more.end_step(last.data(), 1);
-  check(outcome_of(last).fault == LossFault, "a penalty that is not finite");
+  check(outcome_of(last).fault == UpdateFault, "a penalty that is not finite");
 }
 
 // What the CPU does for one segment after the other
