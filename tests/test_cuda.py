@@ -106,3 +106,18 @@ def test_a_divergence_is_the_same(scale: float, rate: float) -> None:
     one, other = errors
     assert (one.epoch, one.layer, one.args[0]) == (other.epoch, other.layer, other.args[0])
     assert_close(other.last_loss, one.last_loss, 1e-4, equal_nan=True)
+
+
+def test_tf32_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Factors of 10 bits: what comes out differs from the CPU's by about 2^-11, and by rounding alone without."""
+    X, _ = digits(50)
+    expected = np.asarray(network("cpu").predict(X))
+    errors = {}
+    for setting in ("0", "1"):
+        monkeypatch.setenv("CHAINRULE_TF32", setting)
+        errors[setting] = np.abs(np.asarray(network("cuda").predict(X)) - expected).max()
+    assert errors["0"] <= 1e-6
+    assert 1e-5 <= errors["1"] <= 1e-2
+    monkeypatch.setenv("CHAINRULE_TF32", "yes")
+    with pytest.raises(ValueError, match='CHAINRULE_TF32 is "yes": expected 0 or 1'):
+        network("cuda")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from chainrule import reference
 from compare import assert_close
-from graphs import GRAPHS, Array, Graph, assert_gradients, assert_same, by_name, data, dropout, one, oracle, symbolic, tolerance
+from graph_parts import Array, Graph, assert_gradients, assert_same, by_name, data, one, oracle, tolerance
+from graphs import GRAPHS, dropout, symbolic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

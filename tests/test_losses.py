@@ -11,7 +11,7 @@ import chainrule as cr
 import numpy as np
 import pytest
 from compare import assert_close
-from graphs import oracle
+from graph_parts import oracle
 
 pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
 

@@ -10,7 +10,8 @@ import chainrule as cr
 import numpy as np
 import pytest
 from compare import assert_close
-from graphs import GRAPHS, Array, Graph, assert_gradients, assert_same, data, one, oracle, several
+from graph_parts import Array, Graph, assert_gradients, assert_same, data, one, oracle
+from graphs import GRAPHS, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

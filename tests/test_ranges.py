@@ -12,9 +12,11 @@ import chainrule as cr
 import numpy as np
 import pytest
 from chainrule import ranges, reference
+from chainrule.graph import WEIGHTED
 from chainrule.reference.network import node_names
 from compare import assert_close
-from graphs import GRAPHS, Array, data, one
+from graph_parts import Array, data, one
+from graphs import GRAPHS
 
 
 def expected(net: cr.Network, x: Any) -> dict[str, tuple[str, float | None, Array, Array]]:
@@ -25,7 +27,7 @@ def expected(net: cr.Network, x: Any) -> dict[str, tuple[str, float | None, Arra
     found = {}
     for i, name in enumerate(node_names(net.spec)):
         layer, g = layers[nodes[i]["layer"]], tape.activation(i)
-        if layer["type"] == "activation" or (layer["type"] == "dense" and (g != "identity" or i not in read)):
+        if layer["type"] == "activation" or (layer["type"] in WEIGHTED and (g != "identity" or i not in read)):
             z, a = (v.reshape(-1, v.shape[-1] if v.ndim > 1 else 1) for v in (tape.z[i], tape.a[i]))
             found[name] = (g, layer.get("parameter"), z, a)
     return found

@@ -281,3 +281,24 @@ def test_chunks_come_in_pairs(rows: int, chunks: int) -> None:
     net = cr.Network([cr.Input(20), cr.Dense(50, "relu"), cr.Dense(3, "softmax")])
     history = net.fit(np.zeros((rows, 20), np.float32), np.zeros(rows, int), epochs=1, batch_size=rows)
     assert sum(history.chunks_by_thread) == chunks
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norms_change_no_bit(dtype: str) -> None:
+    """Batch norm's statistics too, and sums over rows that are cut for the threads."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(1001, 20, 8)).astype(dtype), rng.normal(size=(1001, 3)).astype(dtype)
+
+    def make() -> cr.Network:
+        norms = [cr.Dense(24), cr.BatchNorm(), cr.Activation("relu"), cr.GroupNorm(4), cr.Dense(24), cr.LayerNorm(), cr.RMSNorm()]
+        return cr.Network([cr.Input((20, 8)), *norms, cr.Flatten(), cr.Dense(3)], seed=1, dtype=dtype)
+
+    def fit(net: cr.Network) -> cr.History:
+        return net.fit(x, y, loss="squared_error", optimizer=cr.Adam(0.01), epochs=2, batch_size=501)
+
+    found = {
+        bits(net) + bytes(np.concatenate([*net.state.values(), net.predict(x).ravel()])).hex()
+        for n_threads in THREADS
+        for net in fits_with_all(make, fit, n_threads)
+    }
+    assert len(found) == 1

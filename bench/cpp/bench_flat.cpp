@@ -25,6 +25,22 @@ void add_all() {
     flat("dropout", 2, [=, &k](T* y, const T* x, const T*) { k.dropout(y, x, 0, n, 1, 2, 3, 4, 1u << 31, T(2), Accum::Overwrite); });
     flat("standardize", 2, [=, &k](T* y, const T* x, const T* x2) { k.standardize_forward(y, x, x2, x2, rows, columns); });
     flat("standardize_backward", 2, [=, &k](T* y, const T* x, const T* x2) { k.standardize_backward(y, x, x2, rows, columns, Accum::Overwrite); });
+    flat("norm_forward", 2, [=, &k](T* y, const T* x, const T* x2) { k.norm_forward(y, x, x2, x2, rows, columns, 1e-5, true); });
+    flat("norm_backward", 3, [=, &k](T* y, const T* x, const T* x2) { k.norm_backward(y, x2, x, x2, rows, columns, 1e-5, true, Accum::Overwrite); });
+    flat("norm_gradient", 2,
+         [=, &k](T* y, const T* x, const T* x2) { k.norm_gradient(y, y + columns, x2, x, rows, columns, 1e-5, true, T(1), T(0)); });
+    static double sums[2 * 64];
+    flat("column_moments", 1, [=, &k](T*, const T* x, const T*) {
+      k.column_moments(sums, sums + columns, x, rows, columns);
+      benchmark::DoNotOptimize(sums[0]);
+    });
+    flat("column_products", 2, [=, &k](T*, const T* x, const T* x2) {
+      k.column_products(sums, sums + columns, x2, x, x, rows, columns);
+      benchmark::DoNotOptimize(sums[0]);
+    });
+    flat("affine_forward", 2, [=, &k](T* y, const T* x, const T* x2) { k.affine_forward(y, x, x2, x2, x2, rows, columns); });
+    flat("affine_backward", 3,
+         [=, &k](T* y, const T* x, const T* x2) { k.affine_backward(y, x2, x, x2, x2, x2, x2, rows, columns, Accum::Overwrite); });
     flat("add", 2, [=, &k](T* y, const T* x, const T*) { k.add(y, x, n, Accum::Overwrite); });
     flat("multiply", 3, [=, &k](T* y, const T* x, const T* x2) { k.multiply(y, x, x2, n, Accum::Overwrite); });
     flat("column_sum", 1, [=, &k](T* y, const T* x, const T*) { k.column_sum(y, x, rows, columns, columns, T(1), T(0)); });

@@ -161,6 +161,24 @@ std::vector<Segment> segments(const Graph& graph, std::vector<Segment> plain, co
   return plain;
 }
 
+std::vector<Augmentation> augmentations(const Graph& graph, const py::list& augment) {
+  std::vector<Augmentation> list(augment.size());
+  for (std::size_t j = 0; j < list.size(); ++j) {
+    if (augment[j].is_none()) continue;
+    const py::dict d = augment[j].cast<py::dict>();
+    const std::string flip = d["flip"].is_none() ? "" : d["flip"].cast<std::string>();
+    Augmentation& a = list[j];
+    std::tie(a.down, a.across) = d["shift"].cast<std::pair<Index, Index>>();
+    a.flip_across = flip == "left_right" || flip == "both";
+    a.flip_down = flip == "up_down" || flip == "both";
+    a.rotate = number(d, "rotate", 0);
+    a.fill = number(d, "fill", 0);
+    const Op& op = graph.ops[static_cast<std::size_t>(graph.inputs[j])];
+    a.of(op.name, op.shape);
+  }
+  return list;
+}
+
 py::tuple shape_tuple(const Shape& s) {
   py::tuple t(s.dims.size());
   for (std::size_t i = 0; i < s.dims.size(); ++i) t[i] = s.dims[i] < 0 ? py::object(py::none()) : py::object(py::int_(s.dims[i]));

@@ -28,6 +28,8 @@ OptimizerSpec optimizer_spec(const py::dict& spec);
 std::vector<LossChoice> loss_choices(const py::list& losses);  // [{"type": ..., "weight": ..., "parameters": [...]}, ...]
 // [{"layer": name or None, "bias": bool, "l1":, "l2":, "proximal":, "per_sample": bool}, ...] over the trainable tensors of the graph
 std::vector<Segment> segments(const Graph& graph, std::vector<Segment> plain, const py::list& penalties);
+// [None or {"shift": [down, across], "flip": None, "left_right", "up_down" or "both", "rotate": degrees, "fill": number}, ...], one an input
+std::vector<Augmentation> augmentations(const Graph& graph, const py::list& augment);
 py::tuple shape_tuple(const Shape& s);
 
 Source source(const py::object& array, const std::string& name);  // a NumPy array, an intake.Csr or an interchange.CardArray

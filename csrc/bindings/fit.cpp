@@ -9,7 +9,7 @@ namespace chainrule::bindings {
 namespace {
 
 FitSpec fit_spec(const Graph& graph, const std::vector<Segment>& plain, const py::list& losses, const py::dict& optimizer, const py::list& penalties,
-                 Index batch_size, bool shuffle) {
+                 Index batch_size, bool shuffle, const py::list& augment) {
   FitSpec spec;
   spec.losses = loss_choices(losses);
   spec.optimizer = optimizer_spec(optimizer);
@@ -17,16 +17,19 @@ FitSpec fit_spec(const Graph& graph, const std::vector<Segment>& plain, const py
   spec.segments = segments(graph, plain, penalties);
   spec.batch_size = batch_size;
   spec.shuffle = shuffle;
+  spec.augment = augmentations(graph, augment);
   return spec;
 }
 
 template <class T>
 class Fit {
  public:
-  Fit(std::shared_ptr<Handle<T>> handle, const py::list& losses, const py::dict& optimizer, const py::list& penalties, Index batch_size, bool shuffle)
+  Fit(std::shared_ptr<Handle<T>> handle, const py::list& losses, const py::dict& optimizer, const py::list& penalties, Index batch_size, bool shuffle,
+      const py::list& augment)
       : handle_(std::move(handle)) {
     Network<T>& net = *handle_->net;
-    const FitSpec spec = fit_spec(net.graph, net.segments(), losses, optimizer, penalties, batch_size, shuffle);
+    const FitSpec spec = fit_spec(net.graph, net.segments(), losses, optimizer, penalties, batch_size, shuffle, augment);
+    CR_CHECK(!handle_->card || spec.augment.empty(), "[fit] augment moves images, which a card does not do yet: use device='cpu'");
     writing_.emplace(net.gate, "fit");  // let go also where what follows throws
     net.stop = false;
     handle_->tape.reset();
@@ -102,8 +105,9 @@ class Fit {
 template <class T>
 void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, const std::string& name) {
   py::class_<Fit<T>>(m, (std::string("Fit") + name.substr(name.size() - 3)).c_str())
-      .def(py::init<std::shared_ptr<Handle<T>>, const py::list&, const py::dict&, const py::list&, Index, bool>(), py::arg("network"),
-           py::arg("losses"), py::arg("optimizer"), py::arg("penalties"), py::arg("batch_size"), py::arg("shuffle"))
+      .def(py::init<std::shared_ptr<Handle<T>>, const py::list&, const py::dict&, const py::list&, Index, bool, const py::list&>(),
+           py::arg("network"), py::arg("losses"), py::arg("optimizer"), py::arg("penalties"), py::arg("batch_size"), py::arg("shuffle"),
+           py::arg("augment"))
       .def("data", &Fit<T>::data, py::arg("inputs"), py::arg("targets"), py::arg("subset"), py::arg("check"))
       .def("adapt", &Fit<T>::adapt)
       .def("epoch", &Fit<T>::epoch, py::arg("order") = py::none())
@@ -115,7 +119,7 @@ void bind(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, 
       "apply_gradients",
       [](Handle<T>& h, const py::dict& optimizer, const py::list& penalties) {
         Network<T>& net = *h.net;
-        const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false);
+        const FitSpec spec = fit_spec(net.graph, net.segments(), py::list(), optimizer, penalties, 1, false, py::list());
         const Writing writing(net.gate, "step");
         h.tape.reset();
         const py::gil_scoped_release release;

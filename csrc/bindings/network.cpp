@@ -174,6 +174,19 @@ void bind(py::module_& m, const char* name) {
     for (int v : h.net->graph.value_of_node) l.append(shape_tuple(h.net->graph.ops[static_cast<std::size_t>(v)].shape));
     return l;
   });
+  // multiply-adds a sample of the layers with weights, of one place of an open axis; 0 for the others
+  c.def_property_readonly("node_work", [](const Handle<T>& h) {
+    const Graph& g = h.net->graph;
+    py::list l;
+    std::size_t first = 0;  // of the node's ops: the layer itself, then perhaps its activation
+    for (int v : g.value_of_node) {
+      const Op& op = g.ops[first];
+      const std::vector<Shape> in = g.input_shapes(op);
+      l.append(op.layer->parameters(in).empty() ? 0.0 : op.layer->work(in.data(), op.shape) * static_cast<double>(op.shape.rows(1)));
+      first = static_cast<std::size_t>(v) + 1;
+    }
+    return l;
+  });
   c.def_property_readonly("unlearned", [](const Handle<T>& h) -> py::object {
     const std::string* name = h.net->unlearned();
     return name ? py::object(py::str(*name)) : py::object(py::none());

@@ -136,7 +136,14 @@ py::list backward(Handle<T>& h, const py::list& da, bool dz, bool parameters) {
   without_gil(signals, [&] {
     if (h.card) return device_backward(h, plan, data, feed, signals, tape->step, pointers, dz, parameters);
     T* g = parameters ? net.gradients() : nullptr;
-    Executor<T>(plan, job_for(net, feed, data, signals, tape->step)).backward_all(h.tape_space, pointers, dz, g);
+    Executor<T> executor(plan, job_for(net, feed, data, signals, tape->step));
+    executor.backward_all(h.tape_space, pointers, dz, g);
+    if (!plan.shared || !parameters) return;
+    if (!net.pending.size()) {
+      net.pending = Block<T>(net.graph.n_state);
+      std::copy(net.state.data(), net.state.data() + net.graph.n_state, net.pending.data());
+    }
+    executor.learn(h.tape_space, net.pending.data());
   });
   py::list dx;
   for (int v : net.graph.inputs) {
@@ -192,6 +199,8 @@ py::dict gradient(Handle<T>& h, const py::list& inputs, const py::list& targets,
   mode.training = training;
   mode.keep = keep || per_sample;
   const Plan& plan = net.plan(mode);
+  CR_CHECK(!per_sample || !plan.shared,
+           "[gradient] per_sample=True and training=True: a sample has no gradient of its own where batch norm couples the rows");
   const Data<T>& data = a->data;
   const BatchFeed<T> feed(data, nullptr, 0, data.rows);
   const Index slots = !h.card && plan.by_chunks(data.rows, data.time) ? plan.slots(data.rows, data.time) : 1, P = net.graph.n_parameters;
@@ -294,6 +303,23 @@ void hash_losses(std::uint64_t& hash, const Plan& plan, const std::vector<LossCh
   }
 }
 
+// The same over which of its inputs a layer has chosen: what its backward would give them.
+template <class T>
+void hash_choices(std::uint64_t& hash, const Plan& plan, const Step& s, Workspace<T>& w, Index n, Index time) {
+  const Op& op = plan.graph.ops[at(s.op)];
+  const ValuePlan& in = plan.values[at(s.in[0])];
+  if (!op.layer->chooses() || in.step < 0) return;
+  std::vector<T> dz(at(n * op.shape.size(time))), dx(at(n * s.in_shapes[0].size(time)));
+  for (std::size_t i = 0; i < dz.size(); ++i) dz[i] = T(i + 1);
+  const T* x = w.buffer[at(in.a)];
+  T* to = dx.data();
+  const Accum accum = Accum::Overwrite;
+  Call<T> c{kernels<T>(), n,    0, time, 0,       0, s.in_shapes.data(), 1, &op.shape, &x, nullptr, nullptr, dz.data(), &to, &accum, nullptr, nullptr,
+            T(1),         T(0), 0, 0,    nullptr, {}};
+  op.layer->backward(c);
+  for (T v : dx) hash = (hash ^ static_cast<std::uint64_t>(v)) * 1099511628211u;
+}
+
 // (loss, signature): the data loss with the dropout masks of the next step, and a hash of which side of its kinks every z and output lies on.
 template <class T>
 py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets, const py::list& losses) {
@@ -327,6 +353,7 @@ py::tuple loss_at(Handle<T>& h, const py::list& inputs, const py::list& targets,
       totals = Executor<T>(plan, job_for<T>(net, feed, a->data, signals, step, &choices)).compute(spaces.list, nullptr, 0);
     }
     for (const Step& s : plan.steps) {
+      hash_choices(hash, plan, s, *spaces.list[0], a->data.rows, a->data.time);
       const Op& op = net.graph.ops[at(s.op)];
       const bool own = op.layer->activation() > 0;
       const auto& g = kernels<T>().activations[own ? op.layer->activation() : s.activation];

@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "device/device.h"
 
+#include <cstdlib>
+
 namespace chainrule {
 
 namespace {
 double giga(std::size_t bytes) { return static_cast<double>(bytes) / 1e9; }
+
+// Products of float32 on tensor cores, whose factors have 10 bits behind the point: only where it was asked for.
+bool tf32() {
+  const char* value = std::getenv("CHAINRULE_TF32");
+  const std::string asked = value ? value : "";
+  CR_CHECK(asked.empty() || asked == "0" || asked == "1", "CHAINRULE_TF32 is \"", asked, "\": expected 0 or 1");
+  return asked == "1";
+}
 }  // namespace
 
 Device::Device(const DeviceLibrary& library_, int index_) : library(library_), index(index_), generation_(fork_generation()) {
@@ -19,7 +29,7 @@ Device::Device(const DeviceLibrary& library_, int index_) : library(library_), i
                           ": chainrule-cuda needs ", library.least_major, ".", library.least_minor, " or later; use device='cpu'"));
   memory_ = properties.memory;
   DeviceError error = DeviceError::None;
-  context_ = library.create(index, false, &error, words);
+  context_ = library.create(index, tf32(), &error, words);
   if (!context_) raise(error, words);
 }
 Device::~Device() {

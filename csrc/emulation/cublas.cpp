@@ -3,23 +3,33 @@
 #include <cublas_v2.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 #include "emulation/emulation.h"
 
 struct cublasContext {
   cudaStream_t stream = nullptr;
+  cublasMath_t mode = CUBLAS_DEFAULT_MATH;
 };
 
 namespace {
 
+// TF32: a factor of 10 bits behind the point
+float tf32(float x) { return std::isfinite(x) ? std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu) : x; }
+double tf32(double x) { return x; }
+
 template <class T>
-__global__ void product(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t lda,
-                        const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
+__global__ void product(bool rounded, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
+                        std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   for (std::int64_t e = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; e < m * n;
        e += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
     const std::int64_t i = e % m, j = e / m;
     T sum = 0;
-    for (std::int64_t p = 0; p < k; ++p) sum += (transpose_a ? a[p + i * lda] : a[i + p * lda]) * (transpose_b ? b[j + p * ldb] : b[p + j * ldb]);
+    for (std::int64_t p = 0; p < k; ++p) {
+      const T x = transpose_a ? a[p + i * lda] : a[i + p * lda], y = transpose_b ? b[j + p * ldb] : b[p + j * ldb];
+      sum += rounded ? tf32(x) * tf32(y) : x * y;
+    }
     T& out = c[i + j * ldc];
     out = beta == T(0) ? alpha * sum : alpha * sum + beta * out;
   }
@@ -58,7 +68,8 @@ cublasStatus_t gemm(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t 
   config.gridDim = dim3(static_cast<unsigned>(std::min<std::int64_t>((m * n + 127) / 128, 1024)));
   config.blockDim = dim3(128);
   config.stream = h->stream;
-  const cudaError_t error = cudaLaunchKernelEx(&config, product<T>, ta, tb, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
+  const cudaError_t error =
+      cudaLaunchKernelEx(&config, product<T>, h->mode == CUBLAS_TF32_TENSOR_OP_MATH, ta, tb, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
   return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
@@ -77,7 +88,11 @@ cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s) {
   h->stream = s;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t) { return h ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_INITIALIZED; }
+cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t mode) {
+  if (!h) return CUBLAS_STATUS_NOT_INITIALIZED;
+  h->mode = mode;
+  return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasSgemm_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, std::int64_t m, std::int64_t n, std::int64_t k,
                               const float* alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, const float* beta, float* c,
                               std::int64_t ldc) {

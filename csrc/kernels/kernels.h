@@ -120,6 +120,30 @@ struct SparseArgs {
   Index rows;
 };
 
+// ---- convolution over images (n, height, width, channels); a sequence (n, T, channels) has height 1 --------------------------------------------
+// z[i, y, x, f] = sum over ky, kx, c of W[f, ky, kx, c] X[i, stride_height y + dilation_height ky - top, stride_width x + dilation_width kx - left, c'],
+// c' = c + (group of f) channels / groups; X is 0 outside the image. W (filters, kernel_height, kernel_width, channels / groups).
+struct ConvShape {
+  Index height, width, channels;
+  Index out_height, out_width, filters;
+  Index kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width, top, left, groups;
+};
+
+// ---- windows and axes ---------------------------------------------------------------------------------------------------------------------------
+// Windows (kh, kw) over images (n, h, w, c), sh and sw apart, the first at (-top, -left). What lies outside of the image is in no window; each holds at
+// least one pixel.
+struct PoolArgs {
+  Index n, h, w, c;
+  Index kh, kw, sh, sw, top, left;
+  Index oh, ow;  // windows down and across: the output is (n, oh, ow, c)
+};
+// Of a walk over indices 0 <= i_a < size[a], a < rank: element i of y is y[sum_a i_a y[a]], of x x[sum_a i_a x[a]]
+struct AxesArgs {
+  static constexpr int most = 8;
+  int rank;
+  Index size[most], y[most], x[most];
+};
+
 // ---- the table ------------------------------------------------------------------------------------------------------------------------------
 template <class T>
 struct Kernels {
@@ -136,6 +160,14 @@ struct Kernels {
   void (*sparse_forward)(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T* w, Index units);
   // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
   void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
+
+  // Convolution of n images; `scratch` is room for conv_scratch numbers. z (n, out_height, out_width, filters), filters [first, end) of it.
+  Index (*conv_scratch)(const ConvShape& s);
+  void (*conv_forward)(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch);
+  // forward was z = W * x, so dx (+)= its transpose applied to dz: channels [first, end) of it
+  void (*conv_backward)(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
+  // forward was z = W * x, so dW = keep dW + scale sum over images and pixels of dz x: filters [first, end) of it; added image after image
+  void (*conv_gradient)(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T* scratch);
 
   // db (cols,) = keep db + scale sum_i dz (rows, cols, ld); on the CPU added in increasing i
   void (*column_sum)(T* db, const T* dz, Index rows, Index cols, Index ld, T scale, T keep);
@@ -179,6 +211,35 @@ struct Kernels {
   // y (rows, cols) = (x - mean) / scale, mean and scale (cols,);   dx (+)= dy / scale
   void (*standardize_forward)(T* y, const T* x, const T* mean, const T* scale, Index rows, Index cols);
   void (*standardize_backward)(T* dx, const T* dy, const T* scale, Index rows, Index cols, Accum accum);
+
+  // Rows of x (rows, cols): xhat = (x - m) / sqrt(v + eps), m the row's mean (not `centred`: 0), v the mean of (x - m)^2. gain, bias (cols,); null: 1, 0.
+  // y = gain xhat + bias; y == x allowed
+  void (*norm_forward)(T* y, const T* x, const T* gain, const T* bias, Index rows, Index cols, double eps, bool centred);
+  // g = gain dy, so dx (+)= (g - mean g - xhat mean(g xhat)) / sqrt(v + eps), the means over the row (not centred: without mean g); dx == dy allowed
+  void (*norm_backward)(T* dx, const T* dy, const T* x, const T* gain, Index rows, Index cols, double eps, bool centred, Accum accum);
+  // dgain = keep dgain + scale sum_i dy xhat, dbias = keep dbias + scale sum_i dy, each (cols,) or null
+  void (*norm_gradient)(T* dgain, T* dbias, const T* dy, const T* x, Index rows, Index cols, double eps, bool centred, T scale, T keep);
+
+  // Columns of x (rows, cols); sum, square, product (cols,): working type inside runs of 64 rows, double across them.
+  // sum = sum_i x, square = sum_i (x - sum / rows)^2
+  void (*column_moments)(double* sum, double* square, const T* x, Index rows, Index cols);
+  // sum = sum_i dy, product = sum_i dy (x - mean)
+  void (*column_products)(double* sum, double* product, const T* dy, const T* x, const T* mean, Index rows, Index cols);
+  // y = scale (x - mean) + shift; y == x allowed
+  void (*affine_forward)(T* y, const T* x, const T* mean, const T* scale, const T* shift, Index rows, Index cols);
+  // dx (+)= scale dy + slope (x - mean) + shift; dx == dy allowed
+  void (*affine_backward)(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
+                          Accum accum);
+
+  // Null in a device's table, as are the next four. z = max over the window; a NaN in it comes through
+  void (*max_pool_forward)(T* z, const T* x, const PoolArgs& p);
+  // forward was z = max x over the window, so dx (+)= dz at the first of its largest pixels, in the order of memory
+  void (*max_pool_backward)(T* dx, const T* dz, const T* x, const PoolArgs& p, Accum accum);
+  // z = (sum of x over the window) / (number of its pixels)
+  void (*average_pool_forward)(T* z, const T* x, const PoolArgs& p);
+  // forward was z = sum x / count, so dx (+)= dz / count
+  void (*average_pool_backward)(T* dx, const T* dz, const PoolArgs& p, Accum accum);
+  void (*copy_axes)(T* y, const T* x, const AxesArgs& p, Accum accum);  // y (+)= x, element by element of the walk; no element of y occurs twice
 
   void (*add)(T* y, const T* x, Index n, Accum accum);                     // y (+)= x
   void (*multiply)(T* y, const T* x1, const T* x2, Index n, Accum accum);  // y (+)= x1 * x2

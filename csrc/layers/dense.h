@@ -32,6 +32,7 @@ class Dense : public LayerOf<Dense> {
   bool splits_columns() const override { return true; }
   bool steps() const override { return true; }
   bool takes_sparse() const override { return true; }
+  bool takes_affine() const override { return true; }
   double work(const Shape* in, const Shape&) const override { return static_cast<double>(in[0].columns()) * static_cast<double>(units_); }
   Index bias_offset(const Shape* in) const override { return bias_ ? units_ * in[0].columns() : -1; }
 

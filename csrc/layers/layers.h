@@ -4,10 +4,14 @@
 #include <memory>
 
 #include "layers/activation.h"
+#include "layers/batch_norm.h"
+#include "layers/conv.h"
 #include "layers/dense.h"
 #include "layers/dropout.h"
 #include "layers/merge.h"
+#include "layers/pool.h"
 #include "layers/standardize.h"
+#include "layers/views.h"
 
 namespace chainrule {
 
@@ -28,17 +32,6 @@ class Input : public LayerOf<Input> {
 
  private:
   Shape shape_;
-};
-
-class Flatten : public LayerOf<Flatten> {
- public:
-  using LayerOf::LayerOf;
-  Shape infer(const std::vector<Shape>& in) const override {
-    expect_inputs(in, 1, 1);
-    CR_CHECK(!in[0].symbolic(), tag(), "input is ", in[0].str(), ": expected known sizes");
-    return Shape{{in[0].size()}};
-  }
-  bool alias(bool) const override { return true; }
 };
 
 std::unique_ptr<Layer> make_layer(const LayerSpec& spec);

@@ -133,7 +133,7 @@ class Concatenate : public LayerOf<Concatenate> {
 
   Shape infer(const std::vector<Shape>& in) const override {
     expect_inputs(in, 2, 1000000);
-    const std::size_t at = axis(in[0]);
+    const std::size_t at = axis_of(tag(), axis_, in[0]);
     Shape out = in[0];
     for (std::size_t i = 1; i < in.size(); ++i) {
       Shape expected = in[0];
@@ -164,15 +164,10 @@ class Concatenate : public LayerOf<Concatenate> {
   }
 
  private:
-  std::size_t axis(const Shape& s) const {
-    const Index rank = static_cast<Index>(s.dims.size()), a = axis_ < 0 ? axis_ + rank + 1 : axis_;
-    CR_CHECK(a >= 1 && a <= rank, tag(), "axis is ", axis_, " and the inputs are ", s.str(), ": expected an axis after that of the samples");
-    return static_cast<std::size_t>(a - 1);
-  }
   template <class T, class F>
   void walk(const Call<T>& c, F&& f) const {
     const Shape out = c.out->bound(c.time);
-    const std::size_t at = axis(out);
+    const std::size_t at = axis_of(tag(), axis_, out);
     Index outer = c.n, inner = 1;
     for (std::size_t i = 0; i < at; ++i) outer *= out.dims[i];
     for (std::size_t i = at + 1; i < out.dims.size(); ++i) inner *= out.dims[i];

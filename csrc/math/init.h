@@ -18,15 +18,15 @@ namespace chainrule {
 // w (n,), element e from word e of (seed, step 0, Purpose::Init, stream): the order is that of the flat, row-major tensor. T is float or double.
 template <class T>
 void initialise(std::string_view kind, T* w, Index n, Index fan_in, Index fan_out, std::uint64_t seed, std::uint32_t stream) {
-  if (kind == "zeros") {
-    std::fill_n(w, n, T(0));
+  if (kind == "zeros" || kind == "ones") {
+    std::fill_n(w, n, T(kind == "ones"));
     return;
   }
   const std::size_t underscore = std::min(kind.find('_'), kind.size());
   const std::string_view family = kind.substr(0, underscore), distribution = kind.substr(underscore);
   const bool glorot = family == "glorot", he = family == "he", lecun = family == "lecun", uniform = distribution == "_uniform";
   CR_CHECK((glorot || he || lecun) && (uniform || distribution == "_normal"), "there is no initializer '", kind,
-           "': expected one of glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, zeros");
+           "': expected one of glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, zeros, ones");
   if (n == 0) return;
   CR_CHECK(n > 0 && fan_in > 0 && fan_out > 0, "[", kind, "] n is ", n, ", fan_in ", fan_in, ", fan_out ", fan_out, ": expected them to be positive");
   const double in = static_cast<double>(fan_in), out = static_cast<double>(fan_out);

@@ -45,10 +45,11 @@ std::vector<typename Executor<T>::Tile> Executor<T>::tiles(const Step& step, Pha
     for (Index r = 0; r < n; r += rows) list.push_back({r, std::min(n, r + rows), 0, out});
     return list;
   }
+  const double work = op.layer->work(step.in_shapes.data(), op.shape);  // units n_in of a dense layer, and as many times more as a kernel has taps
   const TileSize size = step.sparse >= 0           ? TileSize{256, sparse_units(out, static_cast<Index>(w.sparse[at(step.sparse)].value.size()))}
-                        : phase == Phase::Forward  ? product_tiles(n * per_sample, out, in)
-                        : phase == Phase::Backward ? product_tiles(n * per_sample, in, out)
-                                                   : gradient_tiles(out, in, n * per_sample);
+                        : phase == Phase::Forward  ? product_tiles(n * per_sample, out, static_cast<Index>(work) / out)
+                        : phase == Phase::Backward ? product_tiles(n * per_sample, in, static_cast<Index>(work) / in)
+                                                   : gradient_tiles(out, static_cast<Index>(work) / out, n * per_sample);
   const Index columns = phase == Phase::Backward ? in : out, rows = phase == Phase::Gradient ? n : std::max<Index>(1, size.rows / per_sample);
   for (Index r = 0; r < n; r += rows)
     for (Index c = 0; c < columns; c += size.columns) list.push_back({r, std::min(n, r + rows), c, std::min(columns, c + size.columns)});
@@ -81,20 +82,67 @@ bool Executor<T>::whole_gradient(const Step& s, Workspace<T>& w, Rows rows, Into
   return true;
 }
 
+// As whole_gradient, of a layer that does not split columns: ranges of rows side by side, whose sums are added in their order.
+template <class T>
+bool Executor<T>::gradient_by_rows(const Step& s, Workspace<T>& w, Rows rows, Into<T> into) const {
+  const Op& op = plan_.graph.ops[at(s.op)];
+  const Index units = op.shape.columns(job_.time), count = plan_.graph.parameters_of(op.index);
+  const Index most = 64, each = std::max(tiles(s, Phase::Gradient, rows.end, w).front().end, (rows.end + most - 1) / most);
+  const Index parts = (rows.end + each - 1) / each;
+  std::vector<T> sums(plan_.mode.late ? 0 : at(parts * count));
+  std::atomic<bool> ok{true};
+  parallel(parts, static_cast<double>(rows.end * op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape), [&](Index i, int) {
+    const Rows r{i * each, std::min(rows.end, (i + 1) * each), rows.first + i * each};
+    if (!steps_.finite(s, w, r, 0, units))
+      ok = false;
+    else if (!plan_.mode.late)
+      steps_.gradient(s, w, r, 0, units, 0, s.in_shapes[0].columns(job_.time), {sums.data() + i * count, T(1), T(0), true});
+  });
+  if (ok && !plan_.mode.late)
+    k_.column_sum(into.block + plan_.graph.parameter_offset[at(op.index)], sums.data(), parts, count, count, into.scale, into.keep);
+  return ok;
+}
+
+// What a step must know of all rows before its forward, or its backward (where it is also its gradient). False where delta is not finite.
+template <class T>
+bool Executor<T>::couple(const Step& s, Workspace<T>& w, Rows rows, bool backward, Into<T> into) const {
+  const Op& op = plan_.graph.ops[at(s.op)];
+  const std::vector<Tile> ranges = tiles(s, Phase::Forward, rows.end, w);
+  const Index part = op.layer->part(s.in_shapes.data());
+  std::vector<double> parts(ranges.size() * at(part));
+  std::atomic<bool> ok{true};
+  parallel(static_cast<Index>(ranges.size()), static_cast<double>(rows.end * op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape),
+           [&](Index i, int) {
+             const Rows r{ranges[at(i)].begin, ranges[at(i)].end, rows.first + ranges[at(i)].begin};
+             if (backward && !steps_.finite(s, w, r, 0, op.shape.columns(job_.time))) ok = false;
+             steps_.reduce(s, w, r, backward, parts.data() + i * part);
+           });
+  if (ok) steps_.combine(s, w, rows, backward, parts, static_cast<Index>(ranges.size()), into);
+  return ok;
+}
+
+template <class T>
+void Executor<T>::learn(Workspace<T>& w, T* state) const {
+  for (const Step& s : plan_.steps)
+    if (s.shared >= 0) steps_.learn(s, w, state);
+}
+
 template <class T>
 void Executor<T>::late_gradients(Workspace<T>& w, Into<T> into) {
   const Rows rows{0, job_.n, 0};
   const bool chunks = plan_.by_chunks(job_.n, job_.time);
   for (const Step& s : plan_.steps) {
     if (!s.weights) continue;
-    const Index units = plan_.graph.ops[at(s.op)].shape.columns(job_.time), n_in = s.in_shapes[0].columns(job_.time);
-    if (chunks) {
+    const Op& op = plan_.graph.ops[at(s.op)];
+    const Index units = op.shape.columns(job_.time), n_in = s.in_shapes[0].columns(job_.time);
+    if (chunks || !op.layer->splits_columns()) {
       steps_.gradient(s, w, rows, 0, units, 0, n_in, into);
       continue;
     }
-    const TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
-                          : into.step   ? TileSize{std::max<Index>(1, 65536 / n_in), n_in}
-                                        : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+    TileSize size = s.sparse >= 0 ? TileSize{sparse_units(units, static_cast<Index>(w.sparse[at(s.sparse)].value.size())), n_in}
+                    : into.step   ? TileSize{std::max<Index>(1, 65536 / n_in), n_in}
+                                  : late_tiles(units, n_in, job_.n * s.in_shapes[0].rows(job_.time));
+    if (!op.layer->splits_inputs()) size.columns = n_in;
     const Index down = (units + size.rows - 1) / size.rows, across = (n_in + size.columns - 1) / size.columns;
     parallel_for(down * across, num_threads(), [&](Index t, int) {  // a commit: nothing stops it
       const Index u = t / across * size.rows, i = t % across * size.columns;
@@ -151,17 +199,26 @@ void Executor<T>::backward_steps(Workspace<T>& w, Rows rows, T* gradients, Accum
     if (!s.grad) continue;
     const Op& op = plan_.graph.ops[at(s.op)];
     const double work = samples * static_cast<double>(op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape);
-    if (s.weights && (gradients || plan_.mode.late)) {
+    if (s.shared >= 0) {
+      const Into<T> into{s.weights ? gradients : nullptr, T(1), T(accum == Accum::Add || s.dw == Accum::Add)};
+      if (!couple(s, w, rows, true, into)) {
+        finite = false;
+        return;
+      }
+    } else if (s.weights && (gradients || plan_.mode.late)) {
       std::atomic<bool> ok{true};
       const Index n_in = s.in_shapes[0].columns(job_.time);
       const Into<T> into{gradients, T(1), T(accum == Accum::Add || s.dw == Accum::Add)};
-      run(tiles(s, Phase::Gradient, rows.end, w), work, [&](const Tile& t) {
-        const Rows r{t.begin, t.end, rows.first + t.begin};
-        if (!steps_.finite(s, w, r, t.column_begin, t.column_end))
-          ok = false;
-        else if (!plan_.mode.late)
-          steps_.gradient(s, w, r, t.column_begin, t.column_end, 0, n_in, into);
-      });
+      if (!op.layer->splits_columns())
+        ok = gradient_by_rows(s, w, rows, into);
+      else
+        run(tiles(s, Phase::Gradient, rows.end, w), work, [&](const Tile& t) {
+          const Rows r{t.begin, t.end, rows.first + t.begin};
+          if (!steps_.finite(s, w, r, t.column_begin, t.column_end))
+            ok = false;
+          else if (!plan_.mode.late)
+            steps_.gradient(s, w, r, t.column_begin, t.column_end, 0, n_in, into);
+        });
       if (!ok) {
         finite = false;
         return;
@@ -205,6 +262,7 @@ void Executor<T>::forward_layers(Workspace<T>& w, Rows rows) {
   for (const Step& s : plan_.steps) {
     const Op& op = plan_.graph.ops[at(s.op)];
     const double work = static_cast<double>(rows.end * op.shape.rows(job_.time)) * op.layer->work(s.in_shapes.data(), op.shape);
+    if (s.shared >= 0) couple(s, w, rows, false, {nullptr, T(1), T(0)});
     run(tiles(s, Phase::Forward, rows.end, w), work,
         [&](const Tile& t) { steps_.forward(s, w, {t.begin, t.end, rows.first + t.begin}, t.column_begin, t.column_end); });
   }

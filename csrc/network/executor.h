@@ -27,6 +27,9 @@ class Executor {
   // The commit's half of a late plan, after compute: keep `into` + scale dW, of every layer, in the workspace that compute had. Is not stopped.
   void late_gradients(Workspace<T>& space, Into<T> into);
 
+  // The commit's half of a plan with layers that couple rows, after compute or backward_all: what they learn from the batch, into a block of state.
+  void learn(Workspace<T>& space, T* state) const;
+
   // Forward only; output j goes to outputs[j] (n, ...).
   void predict(std::vector<Workspace<T>*>& spaces, T* const* outputs);
 
@@ -45,6 +48,8 @@ class Executor {
 
   bool at_output(const Step& step) const;
   bool whole_gradient(const Step& step, Workspace<T>& w, Rows rows, Into<T> into) const;
+  bool couple(const Step& step, Workspace<T>& w, Rows rows, bool backward, Into<T> into) const;
+  bool gradient_by_rows(const Step& step, Workspace<T>& w, Rows rows, Into<T> into) const;
   bool forward_chunk(Workspace<T>& w, Rows rows, int worker) const;  // false: given up
   void forward_layers(Workspace<T>& w, Rows rows);
 

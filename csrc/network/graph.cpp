@@ -64,7 +64,7 @@ Graph::Graph(const GraphSpec& spec) {
     ops.push_back(op);
 
     const LayerSpec& ls = spec.layers[at];
-    const std::string g = layer.type == "dense" ? ls.string("activation", "identity") : "identity";
+    const std::string g = ls.string("activation", "identity");
     if (g != "identity") {
       activations_.push_back(make_layer({layer.name, "activation", {{"function", g}}}));
       const Layer* a = activations_.back().get();

@@ -53,6 +53,12 @@ struct Graph {
     for (int i : op.in) s.push_back(ops[static_cast<std::size_t>(i)].shape);
     return s;
   }
+  // Parameters of a layer, all its tensors together.
+  Index parameters_of(int layer) const {
+    Index sum = 0;
+    for (const Tensor& t : parameters) sum += t.layer == layer ? t.size : 0;
+    return sum;
+  }
   // Whether all that reads input j takes its rows sparse.
   bool takes_sparse(std::size_t j) const;
 

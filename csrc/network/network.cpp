@@ -29,6 +29,7 @@ Network<T>::Network(const GraphSpec& spec, std::uint64_t seed_)
     } catch (const ValueError& e) {
       throw ValueError(text("[", graph.layers[static_cast<std::size_t>(t.layer)]->name, "] ", e.what()));
     }
+  for (const Tensor& t : graph.state) initialise(t.spec.initializer, state.data() + t.offset, t.size, t.spec.fan_in, t.spec.fan_out, seed, 0);
 }
 
 template <class T>
@@ -38,6 +39,7 @@ T* Network<T>::gradients() {
 }
 template <class T>
 void Network<T>::clear_gradients() {
+  pending = Block<T>(0);
   if (gradients_.size()) std::memset(gradients_.data(), 0, static_cast<std::size_t>(gradients_.size()) * sizeof(T));
 }
 template <class T>

@@ -31,6 +31,7 @@ class Network {
   const Graph graph;
   const std::uint64_t seed;
   Block<T> parameters, state;
+  Block<T> pending{0};  // the state after the batches whose gradients `backward` has summed; empty: as it is
   TrainingState<T> training;
   Gate gate;
   std::atomic<bool> stop{false};

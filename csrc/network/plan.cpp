@@ -71,11 +71,28 @@ Plan::Plan(const Graph& g, const Mode& p) : graph(g), mode(p) {
       values[at(i)].step = values[at(before)].step;
       continue;
     }
+    if (p.fold && op.layer->is_affine() && before == op.in[0] && readers[at(before)] == 1 && values[at(before)].step >= 0) {
+      Step& s = steps[at(values[at(before)].step)];
+      const Op& maker = g.ops[at(s.op)];
+      if (maker.layer->takes_affine() && s.value == s.op) {
+        const Index w = Shape{maker.layer->parameters(s.in_shapes)[0].shape}.size();
+        s.folded = s.value = i;
+        s.folded_at = folded, s.bias = w;
+        folded += w + op.shape.columns();
+        values[at(i)].step = values[at(before)].step;
+        continue;
+      }
+    }
     Step s;
     s.op = s.value = i;
     for (int v : op.in) s.in.push_back(root[at(v)]);
     s.in_shapes = g.input_shapes(op);
     s.bias = op.layer->bias_offset(s.in_shapes.data());
+    if (op.layer->couples_rows(p.training)) {
+      s.shared = shared;
+      shared += op.layer->shared(s.in_shapes.data());
+      whole_batch = true;
+    }
     for (std::size_t j = 0; j < g.inputs.size(); ++j)
       if (sparse(j) && !s.in.empty() && s.in[0] == g.inputs[j]) s.sparse = static_cast<int>(j);
     values[at(i)].step = static_cast<int>(steps.size());
@@ -222,6 +239,15 @@ Index Plan::rows_per_sample(Index time) const {
   return most;
 }
 
+// Images: so many rows a sample that a chunk is counted by what its values take of the second-level cache, 256 KB of float32, or by what leaves
+// eight threads something to do.
+bool Plan::images(Index time) const { return rows_per_sample(time) >= 64; }
+Index Plan::numbers(Index time) const {
+  Index all = 1;
+  for (const Op& op : graph.ops) all += op.shape.size(time);
+  return all;
+}
+
 double Plan::work_per_sample(Index time) const {
   if (time == 1 || !symbolic) return work1_;
   double work = 0;
@@ -240,7 +266,7 @@ bool Plan::by_chunks(Index n, Index time) const {
 }
 Index Plan::chunk_rows(Index n, Index time) const {
   const Index per_sample = rows_per_sample(time);
-  if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, 2048 / per_sample);
+  if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, (images(time) ? 65536 : 2048) / per_sample);
   const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
   const Index most = graph.n_parameters > 131072 ? 256
                      : n <= 32                   ? (worth_it ? 16 : 32)
@@ -248,14 +274,15 @@ Index Plan::chunk_rows(Index n, Index time) const {
                      : n <= 8192                 ? 64
                                                  : 128;
   // Chunks of even size and number: 200 rows are 4 times 50, not 64, 64, 64 and 8, of which two threads would have 128 and 72.
-  const Index target = std::max<Index>(1, most / per_sample);
+  const Index target = images(time) ? std::max<Index>(1, std::min(65536 / numbers(time), (n + 7) / 8)) : std::max<Index>(1, most / per_sample);
   if (n <= target) return target;
   const Index pairs = (n + 2 * target - 1) / (2 * target);
   return (n + 2 * pairs - 1) / (2 * pairs);
 }
 Index Plan::slots(Index n, Index time) const {
   const Index chunks = (n + chunk_rows(n, time) - 1) / std::max<Index>(1, chunk_rows(n, time));
-  const Index most = std::clamp<Index>((Index{1} << 21) / std::max<Index>(1, graph.n_parameters), 8, 64);  // 8 MB of float32
+  // 8 MB of float32; of images, whose chunks are small beside their gradients, as few as keep eight threads busy
+  const Index most = images(time) ? 8 : std::clamp<Index>((Index{1} << 21) / std::max<Index>(1, graph.n_parameters), 8, 64);
   return std::clamp<Index>(chunks, 1, most);
 }
 

@@ -18,6 +18,7 @@ struct Mode {
   bool parameter_gradients = true;
   bool late = false;         // dW follows when every delta is known: x and delta of the layers with weights live to the end
   std::vector<char> sparse;  // by input: its rows come sparse (Feed::sparse); empty: none
+  bool fold = false;         // without gradients: an affine layer goes into the W and b of the layer before it
   int target = -1;           // compute this value instead of the network's outputs
 
   bool operator==(const Mode&) const = default;
@@ -38,6 +39,9 @@ struct Step {
   int activation = 0;  // fused function (0: identity)
   double parameter = 0;
   Index bias = -1;       // offset of b in the layer's parameters: added together with the activation
+  int folded = -1;       // the affine op whose scale and shift are in this step's own W and b
+  Index folded_at = -1;  // where those lie among the plan's
+  Index shared = -1;     // offset of what `combine` leaves (Layer::couples_rows); -1: rows are independent
   bool grad = false;     // has a backward
   bool weights = false;  // has a gradient of its own parameters
   Accum dw = Accum::Overwrite;
@@ -77,6 +81,8 @@ class Plan {
   std::vector<LossPlan> losses;
   std::vector<int> input_buffers;
   std::vector<int> outputs;  // values
+  Index folded = 0;          // numbers of folded W and b
+  Index shared = 0;          // numbers that layers which couple rows leave for them all
   bool whole_batch = false;  // a loss or a layer sees all rows at once
   bool symbolic = false;
 
@@ -98,6 +104,8 @@ class Plan {
   double work1_ = 0;  // work_per_sample(1)
   Index rows1_ = 1;   // matrix rows a sample, time 1
   Index rows_per_sample(Index time) const;
+  bool images(Index time) const;
+  Index numbers(Index time) const;
   int new_buffer(const Shape& shape, int first);
   void use(int buffer, int time);
   void plan_backward();

@@ -46,6 +46,7 @@ void Workspace<T>::fit(const Plan& plan, Index capacity, Index time) {
   labels.resize(at(capacity * rows));
   s.resize(at(capacity * rows));
   y.resize(at(capacity * size));
+  shared.resize(at(plan.shared));
   plan_ = &plan, capacity_ = capacity, time_ = time;
 }
 
@@ -110,16 +111,38 @@ Call<T> Steps<T>::call(const Step& step, Workspace<T>& w, Rows rows, const T** x
             nullptr,
             {job.seed, job.step, purpose_stream(Purpose::Dropout, op.stream)}};
   c.spare = w.spare;
+  if (step.shared >= 0) c.shared = w.shared.data() + step.shared;
   if (step.sparse >= 0) {
     const SparseRows<T>& s = w.sparse[at(step.sparse)];
     x[0] = nullptr;
     c.sparse = {s.begin.data() + rows.begin, s.column.data(), s.value.data(), c.n};
   }
   if (op.index >= 0) {
-    c.w = job.parameters + plan.graph.parameter_offset[at(op.index)];
+    c.w = step.folded < 0 ? job.parameters + plan.graph.parameter_offset[at(op.index)] : folded_.data() + step.folded_at;
     c.state = job.state + plan.graph.state_offset[at(op.index)];
   }
   return c;
+}
+
+// scale (x W^T + b) + shift = x (scale W)^T + (scale b + shift), scale and shift by row of W
+template <class T>
+void Steps<T>::fold() {
+  folded_.resize(at(plan.folded));
+  for (const Step& s : plan.steps) {
+    if (s.folded < 0) continue;
+    const Op &op = plan.graph.ops[at(s.op)], &affine = plan.graph.ops[at(s.folded)];
+    const Index units = op.shape.columns(), n = s.bias / units, b = op.layer->bias_offset(s.in_shapes.data());
+    std::vector<T> scale(at(units)), shift(at(units));
+    affine.layer->affine(job.parameters + plan.graph.parameter_offset[at(affine.index)], job.state + plan.graph.state_offset[at(affine.index)], units,
+                         scale.data(), shift.data());
+    const T* from = job.parameters + plan.graph.parameter_offset[at(op.index)];
+    T* to = folded_.data() + s.folded_at;
+    for (Index u = 0; u < units; ++u) {
+      const T factor = scale[at(u)];
+      for (Index j = 0; j < n; ++j) to[u * n + j] = factor * from[u * n + j];
+      to[units * n + u] = (b < 0 ? T(0) : factor * from[b + u]) + shift[at(u)];
+    }
+  }
 }
 
 template <class T>
@@ -182,10 +205,36 @@ void Steps<T>::gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, 
   Call<T> c = call(step, w, rows, x.data(), dx.data());
   const Op& op = plan.graph.ops[at(step.op)];
   c.column_begin = c0, c.column_end = c1, c.in_begin = i0, c.in_end = i1;
-  c.dw = into.block + plan.graph.parameter_offset[at(op.index)];
+  c.dw = into.block + (into.alone ? 0 : plan.graph.parameter_offset[at(op.index)]);
   c.dw_scale = into.scale, c.dw_keep = into.keep;
   if (into.step) c.step = into.step + plan.graph.parameter_offset[at(op.index)], c.finite = into.finite;
   op.layer->gradient(c);
+}
+
+template <class T>
+void Steps<T>::reduce(const Step& step, Workspace<T>& w, Rows rows, bool backward, double* part) const {
+  const T* x[1];
+  T* dx[1];
+  plan.graph.ops[at(step.op)].layer->reduce(call(step, w, rows, x, dx), backward, part);
+}
+
+template <class T>
+void Steps<T>::combine(const Step& step, Workspace<T>& w, Rows rows, bool backward, const std::vector<double>& parts, Index count,
+                       Into<T> into) const {
+  const T* x[1];
+  T* dx[1];
+  const Op& op = plan.graph.ops[at(step.op)];
+  Call<T> c = call(step, w, rows, x, dx);
+  if (into.block) c.dw = into.block + plan.graph.parameter_offset[at(op.index)], c.dw_scale = into.scale, c.dw_keep = into.keep;
+  op.layer->combine(c, backward, parts.data(), count);
+}
+
+template <class T>
+void Steps<T>::learn(const Step& step, Workspace<T>& w, T* state) const {
+  const T* x[1];
+  T* dx[1];
+  const Op& op = plan.graph.ops[at(step.op)];
+  op.layer->learn(call(step, w, {0, 0, 0}, x, dx), state + plan.graph.state_offset[at(op.index)]);
 }
 
 template <class T>

@@ -19,8 +19,8 @@ class Workspace {
   std::vector<const T*> input;        // by input: where its samples are (a buffer, or the user's own memory)
   std::vector<SparseRows<T>> sparse;  // by input: its samples where they come sparse
   std::vector<std::int32_t> labels;
-  std::vector<T> y, s, scratch;
-  T* spare = nullptr;  // Call::spare
+  std::vector<T> y, s, scratch, shared;  // shared: of the plan's layers that couple rows
+  T* spare = nullptr;                    // Call::spare
   Index elements() const { return memory_.size(); }
   const Plan* plan() const { return plan_; }
 
@@ -58,6 +58,7 @@ template <class T>
 struct Into {
   T* block;
   T scale, keep;
+  bool alone = false;                   // `block` holds the gradient of this layer and no other
   T* step = nullptr;                    // Call::step, of all parameters
   std::atomic<bool>* finite = nullptr;  // Call::finite
 };
@@ -65,7 +66,9 @@ struct Into {
 template <class T>
 class Steps {
  public:
-  Steps(const Plan& plan, const Job<T>& job, const Kernels<T>& table = kernels<T>()) : plan(plan), job(job), k(table) {}
+  Steps(const Plan& plan, const Job<T>& job, const Kernels<T>& table = kernels<T>()) : plan(plan), job(job), k(table) {
+    if (plan.folded) fold();
+  }
 
   void load_inputs(Workspace<T>& w, Rows rows) const;
   void load_sparse_inputs(Workspace<T>& w, Rows rows) const;
@@ -75,6 +78,10 @@ class Steps {
   bool finite(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1) const;
   // Units [c0, c1), inputs [i0, i1): into = keep into + scale dW
   void gradient(const Step& step, Workspace<T>& w, Rows rows, Index c0, Index c1, Index i0, Index i1, Into<T> into) const;
+  // Of a step that couples rows: Layer::reduce of these rows; Layer::combine, which adds dW `into` a block on the way back; Layer::learn
+  void reduce(const Step& step, Workspace<T>& w, Rows rows, bool backward, double* part) const;
+  void combine(const Step& step, Workspace<T>& w, Rows rows, bool backward, const std::vector<double>& parts, Index count, Into<T> into) const;
+  void learn(const Step& step, Workspace<T>& w, T* state) const;
   // g' of the fused activation that made `value`: turns its da into delta
   void finish(int value, Workspace<T>& w, Index begin, Index end, Index rows_per_sample, Index ld, Index c0, Index c1) const;
   LossArgs<T> loss_args(std::size_t output, Workspace<T>& w, Rows rows) const;
@@ -88,6 +95,8 @@ class Steps {
   const Kernels<T>& k;
 
  private:
+  void fold();
+  std::vector<T> folded_;  // W and b of the steps that have an affine layer in them: of this call alone (contract 2)
   Call<T> call(const Step& step, Workspace<T>& w, Rows rows, const T** x, T** dx) const;
 };
 

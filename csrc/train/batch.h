@@ -6,6 +6,7 @@
 
 #include "network/feed.h"
 #include "tensor/random.h"
+#include "train/augment.h"
 #include "train/source.h"
 
 namespace chainrule {
@@ -41,10 +42,19 @@ class BatchFeed : public Feed<T> {
     }
   }
 
+  // From now on rows come as that step of training sees them; `how`, by input, may be empty.
+  void augment(const std::vector<Augmentation>& how, std::uint64_t seed, std::uint32_t step) { how_ = &how, seed_ = seed, step_ = step; }
+
   const Index* index() const { return index_; }
   Index base() const { return base_; }
 
-  const T* input(int j, Index first, Index n, T* buffer) const override { return rows(data_.inputs[static_cast<std::size_t>(j)], first, n, buffer); }
+  const T* input(int j, Index first, Index n, T* buffer) const override {
+    const auto at = static_cast<std::size_t>(j);
+    if (!how_ || at >= how_->size() || !(*how_)[at].active()) return rows(data_.inputs[at], first, n, buffer);
+    data_.inputs[at].template gather<T>(index_, index_ ? first : base_ + first, n, buffer);
+    (*how_)[at].apply(buffer, first, n, seed_, step_);
+    return buffer;
+  }
   std::vector<char> sparse() const override { return data_.sparse; }
   void sparse_input(int j, Index first, Index n, SparseRows<T>& out) const override {
     data_.inputs[static_cast<std::size_t>(j)].gather(index_, index_ ? first : base_ + first, n, out);
@@ -107,6 +117,9 @@ class BatchFeed : public Feed<T> {
   const Index* index_ = nullptr;
   Index base_ = 0;
   std::vector<double> sum_;
+  const std::vector<Augmentation>* how_ = nullptr;
+  std::uint64_t seed_ = 0;
+  std::uint32_t step_ = 0;
 };
 
 // The batches of an epoch: rows at random without replacement, or in order.

@@ -25,6 +25,11 @@ Job<T> job_for(Network<T>& net, const Feed<T>& feed, Index n, Index time, Cancel
   return job;
 }
 
+// Folding an affine layer into W copies W: worth it from a few matrix rows on.
+bool worth_folding(const Graph& graph, Index n, Index time) {
+  return std::any_of(graph.ops.begin(), graph.ops.end(), [&](const Op& op) { return op.layer->is_affine() && n * op.shape.rows(time) >= 16; });
+}
+
 // Rows [first, first + n) of the data or of a subset of it.
 template <class T>
 BatchFeed<T> rows_of(const Data<T>& data, const std::vector<Index>* subset, Index first, Index n) {
@@ -93,11 +98,12 @@ void Trainer<T>::prepare(const Feed<T>& feed, Index n, Index time) {
 }
 
 template <class T>
-bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
+bool Trainer<T>::step(BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks) {
   weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
   if (n == 0 || !(weight > 0)) return false;
   prepare(feed, n, time);
+  feed.augment(spec_.augment, net_.seed, static_cast<std::uint32_t>(net_.training.step));
   Prepared& p = prepared_;
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   job.losses = spec_.losses.data();
@@ -108,6 +114,7 @@ bool Trainer<T>::step(const BatchFeed<T>& feed, Index n, Index time, Cancel& can
   const double rate = alpha();
   const double mean = weight / static_cast<double>(spec_.losses.size());
   const StepReport report = p.late ? late_commit(executor, rate, mean) : commit(p.gradients, p.slots, rate, mean);
+  if (p.plan->shared) executor.learn(*p.spaces->list[0], net_.state.data());
   loss = totals.loss + report.penalty;
   if (report.overflow || !std::isfinite(loss)) {
     restore();
@@ -131,8 +138,8 @@ void Trainer<T>::diverged(const BatchFeed<T>& feed, Index n, Index time, double 
   Cancel cancel;
   const Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   Executor<T> executor(plan, job);
-  std::size_t at = plan.steps.size();                               // the earliest step that makes something that is not finite
-  for (Index first = 0, block = 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
+  std::size_t at = plan.steps.size();                                                 // the earliest step that makes something that is not finite
+  for (Index first = 0, block = plan.shared ? n : 2048; first < n; first += block) {  // every z and a is kept: not of a whole full batch at once
     const Index rows = std::min(block, n - first);
     executor.forward_all(*spaces.list[0], first, rows);
     for (std::size_t i = 0; i < at; ++i) {
@@ -153,6 +160,8 @@ template <class T>
 void Trainer<T>::keep() {
   const Index n = net_.graph.n_parameters, piece = Index{1} << 18;
   if (backup_.size() != n) backup_ = Block<T>(n);
+  if (state_backup_.size() != net_.graph.n_state) state_backup_ = Block<T>(net_.graph.n_state);
+  std::copy(net_.state.data(), net_.state.data() + net_.graph.n_state, state_backup_.data());
   parallel_for((n + piece - 1) / piece, num_threads(), [&](Index i, int) {
     const Index end = std::min(n, (i + 1) * piece);
     std::copy(net_.parameters.data() + i * piece, net_.parameters.data() + end, backup_.data() + i * piece);
@@ -161,6 +170,13 @@ void Trainer<T>::keep() {
 template <class T>
 void Trainer<T>::restore() {
   std::copy(backup_.data(), backup_.data() + backup_.size(), net_.parameters.data());
+  std::copy(state_backup_.data(), state_backup_.data() + state_backup_.size(), net_.state.data());
+}
+
+template <class T>
+void Trainer<T>::require_rows(Index n, Index time) const {
+  for (const Op& op : net_.graph.ops)
+    if (op.layer->couples_rows(true)) op.layer->require_rows(n * op.shape.rows(time));
 }
 
 template <class T>
@@ -173,6 +189,7 @@ template <class T>
 EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   blas_assert_sequential();
   const Index n = count(data, subset), batch = std::min(spec_.batch_size, n);
+  if (n > 0) require_rows(n % batch ? n % batch : batch, data.time);  // now, not in the middle of the epoch
   EpochOrder order(subset, n, batch, spec_.shuffle, net_.seed, begin_epoch());
   EpochReport report;
   report.chunks_by_thread.assign(static_cast<std::size_t>(num_threads()), 0);
@@ -204,7 +221,8 @@ EpochReport Trainer<T>::epoch(const Data<T>& data, const std::vector<Index>* sub
 template <class T>
 bool Trainer<T>::step(const Data<T>& data, Cancel& cancel, double& loss, double& weight) {
   blas_assert_sequential();
-  const bool done = step(BatchFeed<T>(data, nullptr, 0, data.rows), data.rows, data.time, cancel, loss, weight, nullptr);
+  BatchFeed<T> feed(data, nullptr, 0, data.rows);
+  const bool done = step(feed, data.rows, data.time, cancel, loss, weight, nullptr);
   prepared_.spaces.reset();
   return done;
 }
@@ -215,6 +233,7 @@ void Trainer<T>::apply_gradients() {
     throw Divergence("[step] the gradients are not finite: clear them with net.clear_gradients()", net_.training.epoch, "", last_loss_);
   keep();
   const StepReport report = commit(net_.gradients(), 1, alpha(), 1);
+  if (net_.pending.size()) std::copy(net_.pending.data(), net_.pending.data() + net_.pending.size(), net_.state.data());
   if (report.overflow) {
     restore();
     const Index epoch = net_.training.epoch;
@@ -229,8 +248,9 @@ Evaluation evaluate(Network<T>& net, const std::vector<LossChoice>& losses, cons
   Mode mode;
   mode.losses = kinds(losses);
   mode.sparse = data.sparse;
-  const Plan& plan = net.plan(mode);
   const Index n = count(data, subset);
+  mode.fold = worth_folding(net.graph, n, data.time);
+  const Plan& plan = net.plan(mode);
   typename Network<T>::Spaces spaces(net, num_threads(), plan);
   const BatchFeed<T> feed = rows_of(data, subset, 0, n);
   Job<T> job = job_for<T>(net, feed, n, data.time, cancel);
@@ -252,6 +272,7 @@ void predict(Network<T>& net, const Feed<T>& feed, Index rows, Index time, T* co
   Mode mode;
   mode.target = target;
   mode.sparse = feed.sparse();
+  mode.fold = worth_folding(net.graph, rows, time);
   const Plan& plan = net.plan(mode);
   const Index chunk = plan.chunk_rows(rows, time);
   const bool chunks = plan.by_chunks(rows, time);

@@ -26,6 +26,7 @@ struct FitSpec {
   std::vector<Segment> segments;
   Index batch_size = 32;
   bool shuffle = true;
+  std::vector<Augmentation> augment;  // by input; empty: none
 };
 
 struct EpochReport {
@@ -59,18 +60,19 @@ class Trainer {
     std::optional<typename Network<T>::Spaces> spaces;
   };
   void prepare(const Feed<T>& feed, Index n, Index time);
-  bool step(const BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
+  bool step(BatchFeed<T>& feed, Index n, Index time, Cancel& cancel, double& loss, double& weight, std::vector<Index>* chunks);
   StepReport commit(T* slots, Index count, double alpha, double sum_of_weights);
   StepReport late_commit(Executor<T>& executor, double alpha, double sum_of_weights);
   double alpha() const;
-  void keep();  // a copy of W, in case it overflows
+  void require_rows(Index n, Index time) const;  // ValueError where a layer needs more rows in a batch than n
+  void keep();                                   // a copy of W and the layers' state, in case W overflows
   void restore();
   [[noreturn]] void diverged(const BatchFeed<T>& feed, Index n, Index time, double loss);
 
   Network<T>& net_;
   FitSpec spec_;
   double last_loss_, last_penalty_ = 0;
-  Block<T> backup_{0};
+  Block<T> backup_{0}, state_backup_{0};
   Update<T> update_;
   Prepared prepared_;
 };

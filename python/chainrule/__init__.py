@@ -14,7 +14,9 @@ _import_core()
 
 from chainrule import schedules  # noqa: E402
 from chainrule._core import __version__, activations, build_info, num_threads, set_num_threads  # noqa: E402
+from chainrule.augment import Augment  # noqa: E402
 from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
+from chainrule.convolutions import Conv1D, Conv2D  # noqa: E402
 from chainrule.errors import DivergenceError  # noqa: E402
 from chainrule.graph import Node  # noqa: E402
 from chainrule.history import History  # noqa: E402
@@ -30,6 +32,7 @@ from chainrule.layers import (  # noqa: E402
     Layer,
     Multiply,
     Standardize,
+    StochasticDepth,
     concat,
 )
 from chainrule.losses import (  # noqa: E402
@@ -42,16 +45,18 @@ from chainrule.losses import (  # noqa: E402
     SquaredError,
 )
 from chainrule.network import Network, load  # noqa: E402
+from chainrule.norms import BatchNorm, GroupNorm, LayerNorm, RMSNorm  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
+from chainrule.shapes import AveragePool, GlobalAveragePool, MaxPool, Mean, Reshape, Slice, Transpose  # noqa: E402
 
 if TYPE_CHECKING:
-    from chainrule import datasets, functional, sklearn
+    from chainrule import blocks, datasets, functional, sklearn
 
 
 def __getattr__(name: str) -> Any:
     """Load what a program may never ask for only then: a third of the time of the import."""
-    if name in ("datasets", "functional", "sklearn"):
+    if name in ("blocks", "datasets", "functional", "sklearn"):
         from importlib import import_module
 
         return import_module(f"chainrule.{name}")
@@ -67,10 +72,15 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "Augment",
+    "AveragePool",
+    "BatchNorm",
     "Batches",
     "BinaryCrossEntropy",
     "Callback",
     "Concatenate",
+    "Conv1D",
+    "Conv2D",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
@@ -78,20 +88,31 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Flatten",
+    "GlobalAveragePool",
+    "GroupNorm",
     "History",
     "Huber",
     "Input",
     "Layer",
+    "LayerNorm",
+    "MaxPool",
+    "Mean",
     "Multiply",
     "Network",
     "Node",
     "Poisson",
     "Quantile",
+    "RMSNorm",
     "RMSprop",
+    "Reshape",
+    "Slice",
     "SquaredError",
     "Standardize",
+    "StochasticDepth",
+    "Transpose",
     "__version__",
     "activations",
+    "blocks",
     "build_info",
     "concat",
     "datasets",

@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .graph import is_chain
+from .graph import WEIGHTED, is_chain
 
 if TYPE_CHECKING:
     from .structure import Structure
 
 Row = tuple[str, str, str]
+DROPS = ("dropout", "stochastic_depth")  # what happens while training alone
 
 
 def describe(net: Structure, loss: str | None = None, format: str = "text") -> str:
@@ -57,7 +58,8 @@ def _sizes(net: Structure, spec: dict[str, Any]) -> list[str]:
     """n_1, ..., n_K: the input's and the outputs of the weighted transitions."""
     first = [d for d in net.node_shapes[0] if d is not None and d >= 0]
     sizes = [str(math.prod(first))]
-    return sizes + [str(_layer(spec, n)["units"]) for n in spec["nodes"] if _layer(spec, n)["type"] == "dense"]
+    layers = [_layer(spec, n) for n in spec["nodes"]]
+    return sizes + [str(layer["units" if layer["type"] == "dense" else "filters"]) for layer in layers if layer["type"] in WEIGHTED]
 
 
 def _layer(spec: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def _align(rows: Sequence[Row]) -> list[str]:
 class Text:
     """In code."""
 
-    times = " * "
+    times, space = " * ", " "
 
     @classmethod
     def word(cls, name: str) -> str:
@@ -93,14 +95,24 @@ class Text:
         return f"({x} - {layer}.mean) / {layer}.scale"
 
     @classmethod
+    def norm(cls, layer: str, x: str, form: dict[str, Any]) -> str:
+        m = "" if form["type"] == "rms_norm" else " - m"
+        hat = f"({x}{m}) / sqrt(v + {form['eps']:g})"
+        return (f"{layer}.gain * " if form.get("gain", True) else "") + hat + (f" + {layer}.bias" if form.get("bias", True) else "")
+
+    @classmethod
     def dense(cls, layer: str, x: str, bias: bool) -> str:
         return f"{x} @ {layer}.W.T" + (f" + {layer}.b" if bias else "")
+
+    @classmethod
+    def conv(cls, layer: str, x: str, bias: bool) -> str:
+        return f"{layer}.W * {x}" + (f" + {layer}.b" if bias else "")
 
 
 class Latex(Text):
     """In LaTeX: the part of it that MathJax, KaTeX and Matplotlib's mathtext all read."""
 
-    times = r" \odot "
+    times, space = r" \odot ", r"\ "
 
     @classmethod
     def word(cls, name: str) -> str:
@@ -109,12 +121,25 @@ class Latex(Text):
 
     @classmethod
     def tensor(cls, layer: str, tensor: str) -> str:
-        symbol = {"mean": r"\mu", "scale": r"\sigma", "b": "w"}.get(tensor, tensor)
+        symbol = {"mean": r"\mu", "scale": r"\sigma", "b": "w", "gain": r"\gamma", "bias": r"\beta"}.get(tensor, tensor)
         return f"{symbol}_{{{cls.word(layer)}}}"
 
     @classmethod
     def standardize(cls, layer: str, x: str) -> str:
         return rf"\frac{{{x} - {cls.tensor(layer, 'mean')}}}{{{cls.tensor(layer, 'scale')}}}"
+
+    @classmethod
+    def norm(cls, layer: str, x: str, form: dict[str, Any]) -> str:
+        m = "" if form["type"] == "rms_norm" else " - m"
+        mantissa, _, exponent = f"{form['eps']:g}".partition("e")
+        eps = mantissa + (rf" \cdot 10^{{{int(exponent)}}}" if exponent else "")
+        hat = rf"\frac{{{x}{m}}}{{\sqrt{{v + {eps}}}}}"
+        gain = rf"{cls.tensor(layer, 'gain')} \odot " if form.get("gain", True) else ""
+        return gain + hat + (f" + {cls.tensor(layer, 'bias')}" if form.get("bias", True) else "")
+
+    @classmethod
+    def conv(cls, layer: str, x: str, bias: bool) -> str:
+        return rf"{cls.tensor(layer, 'W')} * {x}" + (f" + {cls.tensor(layer, 'b')}" if bias else "")
 
     @classmethod
     def dense(cls, layer: str, x: str, bias: bool) -> str:
@@ -130,7 +155,7 @@ class Latex(Text):
 def _function(layer: dict[str, Any], x: str, write: type[Text] = Text) -> str:
     """g(x) of a layer, its parameter included; x where a dense layer has no g."""
     name, parameter = layer.get("function") or layer.get("activation") or "identity", layer.get("parameter")
-    if layer["type"] == "dense" and name == "identity":
+    if layer["type"] in WEIGHTED and name == "identity":
         return x
     return f"{write.word(name)}({x}{'' if parameter is None else f', {parameter:g}'})"
 
@@ -142,13 +167,63 @@ def _other(name: str, layer: dict[str, Any], inputs: Sequence[str], write: type[
         return _function(layer, inputs[0], write)
     if kind == "standardize":
         return write.standardize(name, inputs[0])
-    if kind == "dropout":
-        return f"{write.word('dropout')}({inputs[0]}, {layer['rate']:g})"
+    if kind.endswith("_norm"):
+        return write.norm(name, inputs[0], layer)
+    if kind in DROPS:
+        return f"{write.word(kind)}({inputs[0]}, {layer['rate']:g})"
     if kind == "add":
         return " + ".join(inputs)
     if kind == "multiply":
         return write.times.join(inputs)
-    return f"{write.word('concat' if kind == 'concatenate' else kind)}({', '.join(inputs)})"
+    return f"{write.word('concat' if kind == 'concatenate' else kind)}({', '.join([*inputs, *options(layer, write)])})"
+
+
+def options(layer: dict[str, Any], write: type[Text] = Text) -> list[str]:
+    """What a convolution, a pool, a mean, a Reshape, Transpose or Slice says beside its inputs: ["2", "stride 1"], ["(7, 7)"], ["2:5", "axis -1"]."""
+
+    def named(name: str, value: Any) -> str:
+        return f"{write.word(name)}{write.space}{_sizes_text(value)}"
+
+    kind, found = layer["type"], []
+    if kind in ("conv1d", "conv2d"):
+        found += [f"{layer['filters']} {write.word('of')} {'x'.join(map(str, layer['kernel']))}"]
+        for name, usual in (("stride", 1), ("dilation", 1)):
+            found += [named(name, layer[name])] if any(v != usual for v in layer[name]) else []
+        padding = layer.get("padding", "same")
+        found += [write.word(padding) if isinstance(padding, str) else named("padding", padding)] if padding != "same" else []
+        found += [named("groups", layer["groups"])] if layer.get("groups", 1) != 1 else []
+    elif kind in ("max_pool", "average_pool"):
+        found.append(_sizes_text(layer["size"]))
+        found += [named("stride", layer["stride"])] if layer.get("stride") not in (None, layer["size"]) else []
+        padding = layer.get("padding", "valid")
+        if isinstance(padding, str):
+            found += [write.word(padding)] if padding != "valid" else []
+        else:
+            found.append(named("padding", padding))
+    elif kind == "reshape":
+        found.append(_sizes_text(layer["shape"]))
+    elif kind == "transpose" and layer.get("axes") is not None:
+        found.append(_sizes_text(layer["axes"]))
+    elif kind == "slice":
+        ends = ["" if layer.get(end) is None else str(layer[end]) for end in ("start", "stop")]
+        found += [":".join([*ends, *([str(layer["step"])] if layer.get("step", 1) != 1 else [])]), named("axis", layer.get("axis", -1))]
+    elif kind == "mean":
+        found.append(named("axis", layer["axis"]))
+    return found
+
+
+def _sizes_text(value: Any) -> str:
+    """2 or (2, 3)."""
+    return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})" if isinstance(value, (list, tuple)) else str(value)
+
+
+def title(layer: dict[str, Any]) -> str:
+    """A layer in a few words: "dense, relu", "dropout 0.5", "elu(0.25)", "max pool 2, stride 1"."""
+    kind, g = layer["type"], layer.get("activation") or "identity"
+    if kind == "activation":
+        return str(layer["function"]) + ("" if layer.get("parameter") is None else f"({layer['parameter']:g})")
+    what = [f"{layer['rate']:g}"] if kind == "dropout" else options(layer)
+    return " ".join([kind.replace("_", " "), *([", ".join(what)] if what else [])]) + ("" if g == "identity" else f", {g}")
 
 
 def own_tensors(net: Structure) -> dict[str, dict[str, Any]]:
@@ -190,7 +265,7 @@ def _steps(spec: dict[str, Any]) -> Iterator[_Step]:
         following = _layer(spec, nodes[i + 1])["type"] if i + 1 < len(nodes) else ""
         if layer["type"] == "input":
             yield _Step("input", k, i, name, layer)
-        elif layer["type"] == "dense":
+        elif layer["type"] in WEIGHTED:
             yield _Step("product", k, i, name, layer)
             k += 1
             if not (_linear(layer) and following == "activation"):  # else the next layer is its g
@@ -202,7 +277,7 @@ def _steps(spec: dict[str, Any]) -> Iterator[_Step]:
 
 def _linear(layer: dict[str, Any]) -> bool:
     """Whether a layer is dense without an activation of its own."""
-    return layer["type"] == "dense" and (layer.get("activation") or "identity") == "identity"
+    return layer["type"] in WEIGHTED and (layer.get("activation") or "identity") == "identity"
 
 
 def _chain(net: Structure, spec: dict[str, Any]) -> list[Row]:
@@ -214,14 +289,16 @@ def _chain(net: Structure, spec: dict[str, Any]) -> list[Row]:
             rows.append(("a^(1) = x", "a[0] = x", shape))
         elif kind == "product":
             bias = layer.get("bias", True)
-            book = f"z^({k + 2}) = W^({k + 1}) a^({k + 1})" + (f" + w_0^({k + 1})" if bias else "")
-            ours = f"z[{k + 1}] = a[{k}] @ W[{k}].T" + (f" + b[{k}]" if bias else "")
+            dense = layer["type"] == "dense"
+            book = f"z^({k + 2}) = W^({k + 1}) {'' if dense else '* '}a^({k + 1})" + (f" + w_0^({k + 1})" if bias else "")
+            ours = f"z[{k + 1}] = " + (f"a[{k}] @ W[{k}].T" if dense else f"W[{k}] * a[{k}]") + (f" + b[{k}]" if bias else "")
             rows.append((book, ours, _tensors(own[name], layer, {"W": f"W[{k}]", "b": f"b[{k}]"})))
         elif kind == "activation":
             rows.append((f"a^({k + 1}) = {_function(layer, f'z^({k + 1})')}", f"a[{k}] = {_function(layer, f'z[{k}]')}", shape))
         else:
-            note = f"{shape} while training" if layer["type"] == "dropout" else shape
-            rows.append(("", f"a[{k}] <- {_other(name, layer, [f'a[{k}]'])}", note))
+            note = f"{shape} while training" if layer["type"] in DROPS else shape
+            tensors = _tensors(own[name], layer, {})
+            rows.append(("", f"a[{k}] <- {_other(name, layer, [f'a[{k}]'])}", f"{note}; {tensors}" if tensors else note))
     return rows
 
 
@@ -234,7 +311,8 @@ def _latex_chain(net: Structure, spec: dict[str, Any]) -> Iterator[tuple[str, st
             yield f"{a} &= x,", value
         elif kind == "product":
             bias = f" + w_0^{{({k + 1})}}" if layer.get("bias", True) else ""
-            yield f"z^{{({k + 2})}} &= {W} {a}{bias},", Latex.element(W, net.parameters[f"{name}.W"].shape)
+            star = "" if layer["type"] == "dense" else " *"
+            yield f"z^{{({k + 2})}} &= {W}{star} {a}{bias},", Latex.element(W, net.parameters[f"{name}.W"].shape)
         elif kind == "activation":
             yield f"{a} &= {_function(layer, z, Latex)},", value
         else:
@@ -250,8 +328,9 @@ def _node(spec: dict[str, Any], node: dict[str, Any], value: str, write: type[Te
     inputs = [value.format(j) for j in node["inputs"]]
     if layer["type"] == "input":
         return write.word(name)
-    if layer["type"] == "dense":
-        return _function(layer, write.dense(name, inputs[0], layer.get("bias", True)), write)
+    if layer["type"] in WEIGHTED:
+        product = write.dense if layer["type"] == "dense" else write.conv
+        return _function(layer, product(name, inputs[0], layer.get("bias", True)), write)
     return _other(name, layer, inputs, write)
 
 
@@ -261,8 +340,8 @@ def _graph(net: Structure, spec: dict[str, Any]) -> list[Row]:
     outputs, seen = spec["outputs"], set()
     for i, node in enumerate(spec["nodes"]):
         name, layer = node["layer"], _layer(spec, node)
-        weights = "shared, see above" if name in seen and layer["type"] == "dense" else _tensors(own[name], layer, {})
-        notes = [weights, "" if layer["type"] != "dropout" else "while training"]
+        weights = "shared, see above" if name in seen and layer["type"] in WEIGHTED else _tensors(own[name], layer, {})
+        notes = [weights, "" if layer["type"] not in DROPS else "while training"]
         if i in outputs:
             notes.append("output" if len(outputs) == 1 else f"output {outputs.index(i)}")
         seen.add(name)

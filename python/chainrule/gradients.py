@@ -112,7 +112,7 @@ class Gradient:
 
 
 class GradientCheck(float):
-    """The largest relative error |dw - d| / max(|dw|, |d|, 1e-3 max |dW|), and where it is.
+    """The largest relative error |dw - d| / max(|dw|, |d|, 1e-3 max |dW|, 1e-6 |L|), and where it is.
 
     Attributes
     ----------
@@ -120,8 +120,8 @@ class GradientCheck(float):
         The entry with the largest error.
     analytic, numeric : float
         dw by backpropagation and d by central differences there: d = (8 (L(w + h) - L(w - h)) - (L(w + 2h) - L(w - 2h))) / 12h with
-        h = 1e-3 max(1, |w|), or, where a kink (relu at 0, the absolute error at y) lies in between, (L(w + h) - L(w - h)) / 2h with
-        h = 6e-6 max(1, |w|).
+        h = 1e-3 max(1, |w|), or, where a kink (relu at 0, the absolute error at y, two equal maxima of a pool) lies in between,
+        (L(w + h) - L(w - h)) / 2h with h = 6e-6 max(1, |w|).
     checked, skipped : int
         Entries compared, and those left out because a kink lies even within the smaller h.
     """
@@ -183,13 +183,14 @@ def check_gradient(net: Network, x: Any, y: Any, loss: Any, loss_weights: Any, e
     worst = GradientCheck(0.0)
     worst.parameter, worst.index, worst.analytic, worst.numeric = "", (), 0.0, 0.0
     checked = skipped = 0
+    least = 1e-6 * abs(float(result["loss"]))  # a difference has 1e-12 |L| of rounding, and of a bias before batch norm nothing else
     for t in twin._table:
         if not t["trainable"]:
             continue
         values = twin.parameters[t["name"]]
         derivative = g.parameters[t["name"]]
         chosen = np.arange(values.size) if values.size <= entries else random.choice(values.size, entries, replace=False)
-        floor = 1e-3 * float(np.abs(derivative).max(initial=0.0))
+        floor = max(1e-3 * float(np.abs(derivative).max(initial=0.0)), least)
         for flat_index in chosen:
             index = tuple(int(i) for i in np.unravel_index(flat_index, values.shape))
             numeric = _difference(evaluate, values, index)

@@ -22,6 +22,7 @@ __all__ = [
     "Layer",
     "Multiply",
     "Standardize",
+    "StochasticDepth",
     "concat",
 ]
 
@@ -46,6 +47,13 @@ def _real(who: str, name: str, value: Any, expected: str) -> float:
     if isinstance(value, (bool, str, bytes)) or not hasattr(type(value), "__float__") or getattr(value, "ndim", 0) != 0:
         raise TypeError(f"[{who}] {name} is {value!r}: expected {expected}")
     return float(value)
+
+
+def _flag(who: str, name: str, value: Any) -> bool:
+    """Return a bool, or raise naming the layer's parameter."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's is no bool
+        raise TypeError(f"[{who}] {name} is {value!r}: expected True or False")
+    return bool(value)
 
 
 class Layer(Record):
@@ -154,9 +162,7 @@ class Dense(Layer):
         if not isinstance(self.activation, str):
             raise TypeError(f"[{self.name or 'dense'}] activation is {self.activation!r}: expected a name, such as 'relu'")
         for flag in ("bias", "trainable"):
-            if type(getattr(self, flag)).__name__ not in ("bool", "bool_"):  # NumPy's is no bool
-                raise TypeError(f"[{self.name or 'dense'}] {flag} is {getattr(self, flag)!r}: expected True or False")
-            self._set(flag, bool(getattr(self, flag)))
+            self._set(flag, _flag(self.name or "dense", flag, getattr(self, flag)))
 
 
 @record
@@ -192,10 +198,23 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         """Check the rate."""
-        rate = _real(self.name or "dropout", "rate", self.rate, "a number, 0 <= rate < 1")
+        rate = _real(self.name or self.type, "rate", self.rate, "a number, 0 <= rate < 1")
         if not 0 <= rate < 1:
-            raise ValueError(f"[{self.name or 'dropout'}] rate is {rate}: expected 0 <= rate < 1")
+            raise ValueError(f"[{self.name or self.type}] rate is {rate}: expected 0 <= rate < 1")
         self._set("rate", rate)
+
+
+@record
+class StochasticDepth(Dropout):
+    """y = m x / (1 - rate) with one m, Bernoulli(1 - rate), for all of a sample, in training; y = x otherwise (Huang et al., ECCV 2016).
+
+    On the branch of a residual block: some samples take the way around it.
+    """
+
+    type: ClassVar[str] = "stochastic_depth"
+
+    rate: float
+    name: str | None = None
 
 
 @record

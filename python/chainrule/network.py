@@ -134,6 +134,7 @@ class Network(Structure):
         early_stopping: Any = None,
         sample_weight: Any = None,
         loss_weights: Any = None,
+        augment: Any = None,
         callbacks: Sequence[Any] = (),
         progress: bool = False,
     ) -> History:
@@ -170,6 +171,8 @@ class Network(Structure):
             s_i >= 0.
         loss_weights : tuple or dict, optional
             For several outputs: the objective is sum of loss_weights[j] times loss j.
+        augment : Augment or dict of them by input, optional
+            Flips, turns and shifts the images of each batch at random: ``cr.Augment(shift=2, rotate=10)``. Validation data stays as it is.
         callbacks : sequence of Callback
         progress : bool
 
@@ -198,6 +201,7 @@ class Network(Structure):
             early_stopping=early_stopping,
             sample_weight=sample_weight,
             loss_weights=loss_weights,
+            augment=augment,
             callbacks=callbacks,
             progress=progress,
         )

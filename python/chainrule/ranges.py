@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chainrule import functional, intake
 from chainrule._record import Record, record
+from chainrule.graph import WEIGHTED
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -257,7 +258,7 @@ def _tapped(net: Network) -> tuple[Network, list[_Tap], list[int]]:
     spec = net.spec
     layers, nodes = spec["layers"], spec["nodes"]
     applied = {j for node in nodes if layers[node["layer"]]["type"] == "activation" for j in node["inputs"]}
-    parted = [name for name, layer in layers.items() if layer["type"] == "dense" and (layer.get("activation") or "identity") != "identity"]
+    parted = [name for name, layer in layers.items() if layer["type"] in WEIGHTED and (layer.get("activation") or "identity") != "identity"]
     functions = {name: layers[name]["activation"] for name in parted}
     after = {name: f"g {i} of {max(layers, key=len)}" for i, name in enumerate(parted)}  # longer than any name there is
     for name in parted:
@@ -282,7 +283,7 @@ def _tapped(net: Network) -> tuple[Network, list[_Tap], list[int]]:
         elif layer["type"] == "activation":
             taps.append(_Tap(title, layer["function"], layer.get("parameter")))
             outputs.append(inputs[0])
-        elif layer["type"] == "dense" and i not in applied:
+        elif layer["type"] in WEIGHTED and i not in applied:
             taps.append(_Tap(title, "identity", None))
             outputs.append(at)
         value.append(len(new_nodes) - 1)

@@ -17,11 +17,12 @@ import numpy.typing as npt
 from chainrule import _core
 from chainrule.formulas import describe
 from chainrule.gradients import Weights
-from chainrule.graph import is_chain
+from chainrule.graph import WEIGHTED, is_chain
 from chainrule.history import History
 
 if TYPE_CHECKING:
     from chainrule.plots import NetworkDisplay
+    from chainrule.summary import Summary
 
 __all__ = ["Structure"]
 
@@ -162,7 +163,7 @@ class Structure:
         """Names of the weighted layers of a chain in order, ValueError for other graphs."""
         if not is_chain(self._spec):
             raise ValueError(f"net.{what} exists for chains; this network is a graph: use net.parameters[name]")
-        return [n["layer"] for n in self._spec["nodes"] if self._spec["layers"][n["layer"]]["type"] == "dense"]
+        return [n["layer"] for n in self._spec["nodes"] if self._spec["layers"][n["layer"]]["type"] in WEIGHTED]
 
     @property
     def W(self) -> Weights:
@@ -199,6 +200,23 @@ class Structure:
         \end{aligned}
         """
         return describe(self, format=format)
+
+    def summary(self) -> Summary:
+        """Return the layers with their shapes, parameters and multiply-adds; ``print`` shows a table, ``.lines`` has the numbers.
+
+        >>> import chainrule as cr
+        >>> cr.Network([cr.Input(4), cr.Dense(8, "relu"), cr.Dense(3, "softmax")]).summary()
+        name     layer           shape   parameters  multiply-adds
+        -------  --------------  ------  ----------  -------------
+        input_1  input           (n, 4)
+        dense_1  dense, relu     (n, 8)          40             32
+        dense_2  dense, softmax  (n, 3)          27             24
+        -------  --------------  ------  ----------  -------------
+        67 parameters, 268 bytes; 56 multiply-adds a sample
+        """
+        from chainrule.summary import Summary
+
+        return Summary(self)
 
     def plot(self, ax: Any = None, *, kind: str = "auto") -> NetworkDisplay:
         """Draw the network; needs Matplotlib.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule import _core, intake, optim
+from chainrule import augment as augmentation
 from chainrule.callbacks import Callback, EarlyStopping, Progress
 from chainrule.history import History
 
@@ -105,6 +106,7 @@ def fit(
     early_stopping: EarlyStopping | None,
     sample_weight: Any,
     loss_weights: Any,
+    augment: Any,
     callbacks: Sequence[Any],
     progress: bool,
 ) -> History:
@@ -137,7 +139,8 @@ def fit(
 
     core_class = _core.FitF32 if net.dtype.name == "float32" else _core.FitF64
     penalties = intake.penalty_specs(net, penalty)
-    core = core_class(net._core, intake.loss_specs(losses), rule.spec(), penalties, batch, not callable(shuffle) and bool(shuffle))
+    images = augmentation.specs(net, augment)
+    core = core_class(net._core, intake.loss_specs(losses), rule.spec(), penalties, batch, not callable(shuffle) and bool(shuffle), images)
     rows = len(arrays[0] if held.train is None else held.train) if arrays else 0
     history = net.last_fit = History()
     watch = early_stopping.begin() if early_stopping else None

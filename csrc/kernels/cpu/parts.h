@@ -18,6 +18,16 @@ void sparse_forward(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T
 template <class T>
 void sparse_backward(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
+// conv.cpp, depthwise.h
+template <class T>
+Index conv_scratch(const ConvShape& s);
+template <class T>
+void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch);
+template <class T>
+void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
+template <class T>
+void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T* scratch);
+
 // activation.cpp
 template <class T>
 const ActivationKernel<T>* activation_registry() noexcept;
@@ -75,6 +85,37 @@ bool all_finite(const T* x, Index n);
 template <class T>
 void dropout(T* y, const T* x, Index first, Index n, std::uint32_t key0, std::uint32_t key1, std::uint32_t step, std::uint32_t purpose_stream,
              std::uint32_t threshold, T scale, Accum accum);
+
+// norm.cpp
+template <class T>
+void norm_forward(T* y, const T* x, const T* gain, const T* bias, Index rows, Index cols, double eps, bool centred);
+template <class T>
+void norm_backward(T* dx, const T* dy, const T* x, const T* gain, Index rows, Index cols, double eps, bool centred, Accum accum);
+template <class T>
+void norm_gradient(T* dgain, T* dbias, const T* dy, const T* x, Index rows, Index cols, double eps, bool centred, T scale, T keep);
+template <class T>
+void column_moments(double* sum, double* square, const T* x, Index rows, Index cols);
+template <class T>
+void column_products(double* sum, double* product, const T* dy, const T* x, const T* mean, Index rows, Index cols);
+template <class T>
+void affine_forward(T* y, const T* x, const T* mean, const T* scale, const T* shift, Index rows, Index cols);
+template <class T>
+void affine_backward(T* dx, const T* dy, const T* x, const T* mean, const T* scale, const T* slope, const T* shift, Index rows, Index cols,
+                     Accum accum);
+
+// pool.cpp
+template <class T>
+void max_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void max_pool_backward(T* dx, const T* dz, const T* x, const PoolArgs& p, Accum accum);
+template <class T>
+void average_pool_forward(T* z, const T* x, const PoolArgs& p);
+template <class T>
+void average_pool_backward(T* dx, const T* dz, const PoolArgs& p, Accum accum);
+
+// axes.cpp
+template <class T>
+void copy_axes(T* y, const T* x, const AxesArgs& p, Accum accum);
 
 // elementwise.cpp
 template <class T>

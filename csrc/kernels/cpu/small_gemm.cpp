@@ -12,23 +12,6 @@ namespace {
 constexpr Index depth = 256;  // of a strip: 16 KB of it at 8 lanes
 constexpr Index block = 48;   // rows of A that are copied at once at full depth
 
-// strip (k, width) = B^T, B (columns, k, ldb); missing columns are 0
-template <class T>
-void transpose_strip(T* __restrict strip, const T* b, Index ldb, Index k, Index columns, Index width) {
-  for (Index j = 0; j < width; j += lanes<T>) {
-    Index p = 0;
-#if defined(CR_SHUFFLE)
-    if (j + lanes<T> <= columns && k >= lanes<T>) {
-      for (; p + lanes<T> <= k; p += lanes<T>) transpose_block(strip + p * width + j, width, b + j * ldb + p, ldb);
-      if (p < k) transpose_block(strip + (k - lanes<T>)*width + j, width, b + j * ldb + k - lanes<T>, ldb);
-      continue;
-    }
-#endif
-    for (; p < k; ++p)
-      for (Index i = j; i < j + lanes<T>; ++i) strip[p * width + i] = i < columns ? b[i * ldb + p] : T(0);
-  }
-}
-
 // strip (k, width) = B (k, columns, ldb); missing columns are 0
 template <class T, int V>
 void copy_full(T* strip, const T* b, Index ldb, Index k) {

@@ -74,6 +74,23 @@ CR_FN void transpose_block(T* strip, Index width, const T* b, Index ldb) {
 }
 #endif
 
+// strip (k, width) = B^T, B (columns, k, ldb); missing columns are 0
+template <class T>
+void transpose_strip(T* __restrict strip, const T* b, Index ldb, Index k, Index columns, Index width) {
+  for (Index j = 0; j < width; j += lanes<T>) {
+    Index p = 0;
+#if defined(CR_SHUFFLE)
+    if (j + lanes<T> <= columns && k >= lanes<T>) {
+      for (; p + lanes<T> <= k; p += lanes<T>) transpose_block(strip + p * width + j, width, b + j * ldb + p, ldb);
+      if (p < k) transpose_block(strip + (k - lanes<T>)*width + j, width, b + j * ldb + k - lanes<T>, ldb);
+      continue;
+    }
+#endif
+    for (; p < k; ++p)
+      for (Index i = j; i < j + lanes<T>; ++i) strip[p * width + i] = i < columns ? b[i * ldb + p] : T(0);
+  }
+}
+
 // Lane j * lanes / N of the result is the sum of the lanes of v[j]: upper half and lower half of them, of those again, ...
 template <class T, int N>
 CR_FN auto sum_lanes(const typename VectorOf<T>::Type (&v)[N]) {

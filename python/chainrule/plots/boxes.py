@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chainrule.formulas import batch_shape, own_tensors
+from chainrule.formulas import batch_shape, own_tensors, title
 from chainrule.plots.drawing import GREY, Box, Drawing, Line, Point, Shape, Text, clipped, text_width
 
 if TYPE_CHECKING:
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 MOST = 24
 
 _GAP, _LEVEL, _LINE = 26.0, 30.0, 15.0
-_FILLS = {"input": "#eeeeee", "dense": "#dbe9f6", "activation": "#fdebd0", "add": "#dff0e4", "multiply": "#dff0e4", "concatenate": "#dff0e4"}
+_FILLS = {
+    "input": "#eeeeee",
+    "dense": "#dbe9f6",
+    "conv1d": "#dbe9f6",
+    "conv2d": "#dbe9f6",
+    "activation": "#fdebd0",
+    "add": "#dff0e4",
+    "multiply": "#dff0e4",
+    "concatenate": "#dff0e4",
+}
+_FILLS |= dict.fromkeys(("max_pool", "average_pool", "global_average_pool", "mean"), "#f3e0ee")
 
 
 class _Item:
@@ -58,16 +68,11 @@ def _items(net: Structure) -> list[_Item]:
 
 
 def _lines(name: str, layer: dict[str, Any], shape: str, own: dict[str, Any], again: bool) -> list[str]:
-    kind = layer["type"]
-    what = {"activation": layer.get("function"), "dropout": f"dropout {layer.get('rate', 0):g}"}.get(kind, kind)
-    if layer.get("parameter") is not None:
-        what = f"{what}({layer['parameter']:g})"
-    if kind == "dense" and (layer.get("activation") or "identity") != "identity":
-        what = f"dense, {layer['activation']}"
+    what = title(layer)
     if own:
         count = "shared, see above" if again else f"{sum(a.size for a in own.values()):,} parameters"
         what = f"{what}; {count}{'' if layer.get('trainable', True) else ', frozen'}"
-    return [clipped(name), str(what), shape]
+    return [clipped(name), what, shape]
 
 
 def _levels(items: list[_Item]) -> list[list[_Item]]:

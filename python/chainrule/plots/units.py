@@ -42,6 +42,8 @@ def columns(net: Structure) -> list[tuple[int, list[str]]] | None:
         elif kind == "input":
             found.append((size, [node["layer"]]))
         else:
+            if f"{node['layer']}.W" in net.parameters:
+                return None
             note = {"activation": layer.get("function"), "dropout": f"dropout {layer.get('rate', 0):g}"}.get(kind, kind)
             found[-1] = (size, [*found[-1][1], str(note)])
     return found if len(found) > 1 else None

@@ -16,6 +16,7 @@ from .activations import (
     softmax_backward,
     softmax_forward,
 )
+from .augment import augment
 from .layers import (
     add_backward,
     add_forward,
@@ -59,6 +60,7 @@ from .optim import (
     warm_up,
 )
 from .random import PURPOSES, dropout, dropout_threshold, philox4x32_10, stream_of, uniform_words
+from .shapes import average_pool_backward, average_pool_forward, axes_backward, axes_forward, max_pool_backward, max_pool_forward
 
 __all__ = [
     "ACTIVATIONS",
@@ -75,6 +77,11 @@ __all__ = [
     "adamw",
     "add_backward",
     "add_forward",
+    "augment",
+    "average_pool_backward",
+    "average_pool_forward",
+    "axes_backward",
+    "axes_forward",
     "binary_cross_entropy",
     "concatenate_backward",
     "concatenate_forward",
@@ -89,6 +96,8 @@ __all__ = [
     "huber",
     "inverse_scaling",
     "log_softmax",
+    "max_pool_backward",
+    "max_pool_forward",
     "multiply_backward",
     "multiply_forward",
     "network_backward",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import layers, losses
+from . import convolutions, layers, losses, norms, shapes
 from .activations import Array, activation_derivatives, activation_forward, float64, softmax_backward, softmax_forward
 from .optim import penalty
 from .random import dropout, stream_of
@@ -38,6 +38,7 @@ class Tape:
     z: list[Array] = field(default_factory=list)
     a: list[Array] = field(default_factory=list)
     masks: dict[int, Array] = field(default_factory=dict)
+    training: bool = False
 
     def layer(self, node: int) -> Mapping[str, Any]:
         """The spec of the layer that node `node` uses."""
@@ -55,7 +56,7 @@ class Tape:
     def activation(self, node: int) -> str:
         """Name of the g in a = g(z) of that node."""
         attributes = self.layer(node)
-        key = {"dense": "activation", "activation": "function"}.get(attributes["type"])
+        key = "function" if attributes["type"] == "activation" else "activation"
         return str(attributes.get(key) or "identity") if key else "identity"
 
 
@@ -71,6 +72,20 @@ def node_names(spec: Spec) -> list[str]:
         uses[name] = uses.get(name, 0) + 1
         names.append(name if uses[name] == 1 else f"{name}/{uses[name]}")
     return names
+
+
+def _norm_tensors(tape: Tape, node: int) -> tuple[Array | None, Array | None]:
+    attributes = tape.layer(node)
+    gain, bias = (tape.tensor(node, name) if attributes.get(name, True) else None for name in ("gain", "bias"))
+    return gain, bias
+
+
+def _running(tape: Tape, node: int, training: bool) -> dict[str, Array]:
+    """The running statistics of a batch norm where they stand for the batch's."""
+    attributes = tape.layer(node)
+    if attributes["type"] != "batch_norm" or (training and attributes.get("trainable", True)):
+        return {}
+    return {"mean": tape.tensor(node, "mean"), "variance": tape.tensor(node, "variance")}
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
@@ -98,7 +113,7 @@ def network_forward(
     training, seed, step
         With `training`, dropout draws its masks under (seed, step) and the name of the node.
     """
-    tape = Tape(spec, parameters)
+    tape = Tape(spec, parameters, training=training)
     fed = dict(zip(spec["inputs"], _tuple(x), strict=True))
     names = node_names(spec)
     for node in range(len(spec["nodes"])):
@@ -110,14 +125,20 @@ def network_forward(
             z = layers.standardize_forward(inputs[0], tape.tensor(node, "mean"), tape.tensor(node, "scale"))
         elif kind == "dense":
             z = layers.dense_forward(inputs[0], tape.tensor(node, "W"), tape.tensor(node, "b") if attributes.get("bias", True) else None)
+        elif kind in convolutions.KINDS:
+            b = tape.tensor(node, "b") if attributes.get("bias", True) else None
+            z = convolutions.forward(inputs[0], tape.tensor(node, "W"), b, attributes)
         elif kind == "activation":
             z = inputs[0]
-        elif kind == "dropout":
-            mask = np.ones_like(inputs[0])
+        elif kind in ("dropout", "stochastic_depth"):
+            one = inputs[0].shape[:1] + (1,) * (inputs[0].ndim - 1)
+            mask = np.ones(inputs[0].shape if kind == "dropout" else one)
             tape.masks[node] = dropout(mask, attributes["rate"], seed, step, stream_of(names[node])) if training else mask
             z = inputs[0] * tape.masks[node]
-        elif kind == "flatten":
-            z = inputs[0].reshape(inputs[0].shape[0], int(np.prod(inputs[0].shape[1:])))
+        elif kind in norms.KINDS:
+            z = norms.forward(inputs[0], attributes, *_norm_tensors(tape, node), **_running(tape, node, training))
+        elif kind in shapes.KINDS:
+            z = shapes.axes_forward(attributes, inputs[0])
         elif kind == "add":
             z = layers.add_forward(inputs)
         elif kind == "multiply":
@@ -158,8 +179,9 @@ def network_backward(
         kind = attributes["type"]
         if kind == "input":
             continue
-        if kind == "dense":
-            dx, dw, db = layers.dense_backward(d, inputs[0], tape.tensor(node, "W"))
+        if kind == "dense" or kind in convolutions.KINDS:
+            w = tape.tensor(node, "W")
+            dx, dw, db = layers.dense_backward(d, inputs[0], w) if kind == "dense" else convolutions.backward(d, inputs[0], w, attributes)
             name = spec["nodes"][node]["layer"]
             gradient[f"{name}.W"] = gradient.get(f"{name}.W", 0.0) + dw
             if attributes.get("bias", True):
@@ -167,10 +189,17 @@ def network_backward(
             dxs = [dx]
         elif kind == "standardize":
             dxs = [layers.standardize_backward(d, tape.tensor(node, "scale"))]
-        elif kind == "dropout":
+        elif kind in ("dropout", "stochastic_depth"):
             dxs = [d * tape.masks[node]]
-        elif kind == "flatten":
-            dxs = [d.reshape(inputs[0].shape)]
+        elif kind in norms.KINDS:
+            dx, dgain, dbias = norms.backward(d, inputs[0], attributes, _norm_tensors(tape, node)[0], **_running(tape, node, tape.training))
+            name = spec["nodes"][node]["layer"]
+            for tensor, dw in (("gain", dgain), ("bias", dbias)):
+                if attributes.get(tensor, True):
+                    gradient[f"{name}.{tensor}"] = gradient.get(f"{name}.{tensor}", 0.0) + dw
+            dxs = [dx]
+        elif kind in shapes.KINDS:
+            dxs = [shapes.axes_backward(attributes, d, inputs[0])]
         elif kind == "add":
             dxs = layers.add_backward(d, inputs)
         elif kind == "multiply":
