@@ -9,7 +9,7 @@ from typing import Any
 import chainrule as cr
 import numpy as np
 from graph_parts import Array, Graph
-from graphs_conv import convolutions, deep_blocks, sequences
+from graphs_conv import convolutions, deep_blocks, sequences, transposed
 from graphs_norm import batch_norm, norms
 from graphs_shapes import places, pools, views
 
@@ -278,5 +278,5 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
         input_as_output, dropout, standardize, softmax_inside, other_pairs, regressions, own_loss, places, pools, views,
     )
 }  # fmt: skip
-GRAPHS |= {f.__name__: lambda f=f: Graph(*f()) for f in (norms, batch_norm, convolutions, deep_blocks, sequences)}
+GRAPHS |= {f.__name__: lambda f=f: Graph(*f()) for f in (norms, batch_norm, convolutions, deep_blocks, sequences, transposed)}
 GRAPHS |= {"broadcast_add": broadcast(cr.Add), "broadcast_multiply": broadcast(cr.Multiply)}

@@ -43,7 +43,7 @@ def places() -> Graph:
 
 
 def views() -> Graph:
-    """Reshape, Transpose, Slice: of inputs, of what others read, of each other, with an activation behind, as outputs; an open axis exchanged."""
+    """Reshape, Transpose, Slice, UpSample: of inputs, of what others read and each other, before an activation, as outputs; an open axis."""
     x, s = cr.Input((4, 3, 2)), cr.Input((None, 6))
     h = cr.Dense(4, "silu")(x)
     t = cr.Transpose((3, 1, 2))(h)
@@ -58,5 +58,10 @@ def views() -> Graph:
         cr.Transpose((-1, 1))(cr.Dense(5)(s)),
         cr.Dense(3, "softmax")(cr.Slice(2, 5)(s)),
         cr.Reshape((2, 2, 2, 3, 2))(cr.Flatten()(cr.concat(x, x))),
+        cr.Dense(2)(cr.UpSample((2, 3))(h)) + cr.UpSample((2, 3))(cr.Dense(1, "tanh")(x)),
+        cr.UpSample(2)(x),
+        cr.Activation("silu")(cr.UpSample(3)(cr.Mean(1)(h))),
+        cr.UpSample((3, 2), mode="bilinear")(h) + cr.UpSample((3, 2), mode="bilinear")(cr.Dense(1)(x)),
+        cr.UpSample(4, mode="bilinear")(cr.Mean(2)(h)),
     ]
-    return Graph([x, s], outputs, ["cross_entropy"] + ["squared_error"] * 7 + ["cross_entropy", "squared_error"])
+    return Graph([x, s], outputs, ["cross_entropy"] + ["squared_error"] * 7 + ["cross_entropy"] + ["squared_error"] * 6)

@@ -34,24 +34,65 @@ def random_case(rng: np.random.Generator) -> tuple[tuple[int, ...], cr.Conv2D]:
     return (height, width, c), layer
 
 
+def random_transpose(rng: np.random.Generator) -> tuple[tuple[int, ...], cr.ConvTranspose2D]:
+    """The same for a transposed convolution: small images, which grow."""
+    _, layer = random_case(rng)
+    depthwise = layer.groups == layer.filters
+    shape = (*(int(v) for v in rng.integers(1, 7, size=2)), layer.groups * (1 if depthwise else int(rng.integers(1, 12))))
+    options = {k: v for k, v in layer.spec().items() if k not in ("type", "padding", "trainable")}
+    padding: Any = ["same", "valid", "numbers"][rng.integers(3)]
+    if padding == "numbers":
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(shape, layer.stride, layer.kernel, layer.dilation, strict=False)]  # type: ignore[arg-type]
+        padding = tuple((int(rng.integers(0, (f + 1) // 2)), int(rng.integers(0, (f + 1) // 2))) for f in full)
+    return shape, cr.ConvTranspose2D(**options, padding=padding)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(90))
 def test_random_geometries(seed: int, dtype: str) -> None:
-    """z, dx, dW and db of two images."""
+    """z, dx, dW and db of two images; the last third are transposed."""
     rng = np.random.default_rng(seed)
-    shape, layer = random_case(rng)
+    shape, layer = random_case(rng) if seed < 60 else random_transpose(rng)
     net = cr.Network([cr.Input(shape), layer], dtype=dtype, seed=seed)
     x = rng.normal(size=(2, *shape)).astype(dtype)
-    spec = net.spec["layers"]["conv2d_1"]
-    w, b = net.parameters["conv2d_1.W"], net.parameters["conv2d_1.b"]
+    name = f"{layer.type}_1"
+    spec = net.spec["layers"][name]
+    w, b = net.parameters[f"{name}.W"], net.parameters[f"{name}.b"]
     b[...] = rng.normal(size=b.shape)
     z = reference.convolutions.forward(x, w, b, spec)
     dz = rng.normal(size=z.shape).astype(dtype)
     a, dx = net.forward(x), net.backward(dz=dz)
     expected = (z, *reference.convolutions.backward(dz, x, w, spec))
-    for found, twin in zip((a, dx, net.gradients["conv2d_1.W"], net.gradients["conv2d_1.b"]), expected, strict=True):
+    for found, twin in zip((a, dx, net.gradients[f"{name}.W"], net.gradients[f"{name}.b"]), expected, strict=True):
         tol = (1e-5 if dtype == "float32" else 1e-12) * max(1.0, float(np.abs(twin).max()))
         assert_close(found, twin, 0.0, atol=tol, dtype=dtype)
+
+
+def test_a_transpose_is_the_transpose() -> None:
+    """<W * x, y> = <x, W^T * y> for the layers with the same W; the sizes that PyTorch gives for padding=1, output_padding=1."""
+    rng = np.random.default_rng(2)
+    down = cr.Network([cr.Input((8, 6, 3)), cr.Conv2D(5, 3, stride=2, padding=((1, 0), (1, 0)), bias=False)], dtype="float64")
+    up = cr.Network([cr.Input((4, 3, 5)), cr.ConvTranspose2D(3, 3, stride=2, padding=((1, 0), (1, 0)), bias=False)], dtype="float64")
+    assert down.output_shapes == [(4, 3, 5)]
+    assert up.output_shapes == [(8, 6, 3)]
+    up.flat_parameters[...] = down.flat_parameters
+    x, y = rng.normal(size=(2, 8, 6, 3)), rng.normal(size=(2, 4, 3, 5))
+    assert_close(np.sum(down.predict(x) * y), np.sum(x * up.predict(y)), 1e-12)
+
+
+def test_a_transposed_convolution_has_its_own_numbers(tmp_path: Any) -> None:
+    """Multiply-adds, formulas, a file, a batch norm behind it, which prediction leaves where it is."""
+    net = cr.Network([cr.Input((4, 5, 3)), cr.ConvTranspose2D(6, 3, stride=2, groups=3), cr.BatchNorm(), cr.Activation("relu")], seed=0)
+    line = net.summary().lines[1]
+    assert (line.shape, line.parameters, line.multiply_adds) == ((8, 10, 6), 3 * 9 * 2 + 6, 4 * 5 * 3 * 9 * 2)
+    assert net.W[0].shape == (3, 3, 3, 2)
+    assert "W[0].T * a[0] + b[0]" in str(net)
+    assert "W^{(1)T} *" in net.formula("latex")
+    x = np.random.default_rng(0).normal(size=(40, 4, 5, 3)).astype("float32")
+    net.fit(x, net.predict(x), epochs=1)
+    assert_close(net.predict(x), net.forward(x), 1e-6, atol=1e-6, dtype="float32")
+    net.save(tmp_path / "up.safetensors")
+    assert np.array_equal(cr.load(tmp_path / "up.safetensors").predict(x), net.predict(x))
 
 
 def image_network(wide: bool) -> cr.Network:
@@ -64,6 +105,10 @@ def image_network(wide: bool) -> cr.Network:
             cr.Conv2D(20, 3, "tanh", groups=1, stride=2),
             cr.Conv2D(20, 3, groups=20),
             cr.Conv2D(32, 1, "relu"),
+            cr.ConvTranspose2D(17, 3, "relu", stride=2),
+            cr.MaxPool(2),
+            cr.UpSample((1, 2)),
+            cr.UpSample((2, 1), "bilinear"),
             cr.Flatten(),
             cr.Dense(hidden, "relu"),
             cr.Dense(4, "softmax"),
@@ -79,6 +124,16 @@ def test_the_same_bits_for_any_number_of_threads(wide: bool) -> None:
     X, y = rng.normal(size=(300, 12, 12, 3)).astype("float32"), rng.integers(0, 4, 300)
     assert (image_network(wide).flat_parameters.size > 131072) == wide
     assert_same_bits(lambda: image_network(wide), lambda net: net.fit(X, y, epochs=1, batch_size=128, optimizer="adam"), X)
+
+
+def test_late_gradients_are_the_same() -> None:
+    """A step of SGD that writes dW straight into the velocity, cut into tiles of W."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 12, 12, 3)), rng.integers(0, 4, 40)
+    net = cr.Network.from_spec(image_network(True).spec, seed=3, dtype="float64")
+    expected = net.flat_parameters - 0.1 * net.loss_and_gradient(X, y)[1]
+    net.fit(X, y, epochs=1, batch_size=40, shuffle=False, optimizer=cr.SGD(0.1, momentum=0.9))
+    assert_close(net.flat_parameters, expected, 1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +185,9 @@ def test_what_is_refused() -> None:
     refused(r"\[conv2d_1\] the kernel reaches over 7 .* only 5", lambda: cr.Conv2D(4, 7, padding="valid"))
     refused(r"\[conv2d_1\] 6 channels do not divide into 4 groups", lambda: cr.Conv2D(4, 3, groups=4))
     refused(r"\[conv2d_1\] input is \(n, 5\): expected images", lambda: cr.Conv2D(4, 3), cr.Input(5))
+    refused(r"\[conv_transpose2d_1\] padding leaves out 8 numbers of 7 on an axis of the input", lambda: cr.ConvTranspose2D(4, 3, padding=4))
+    refused(r"\[conv_transpose2d_1\] 6 channels do not divide into 4 groups", lambda: cr.ConvTranspose2D(4, 3, groups=4))
+    refused(r"\[conv_transpose2d_1\] input is .*: expected known sizes", lambda: cr.ConvTranspose2D(4, 3), cr.Input((None, 5, 6)))
     refused(r"\[conv1d_1\] .* needs stride 1", lambda: cr.Conv1D(4, 3, stride=2), cr.Input((None, 2)))
     with pytest.raises(ValueError, match=r"filters is 4 and groups 3"):
         cr.Conv2D(4, 3, groups=3)

@@ -30,6 +30,10 @@ def test_small_cases_by_hand() -> None:
     assert value(cr.MaxPool(3, stride=1), np.array([[[3.0], [1], [2], [9]]]))[0, :, 0].tolist() == [3, 9]
     assert np.array_equal(value(cr.Slice(-3, None, 2, axis=2), x), x[:, :, -3::2])
     assert np.array_equal(value(cr.Slice(0, 100), x), x)
+    assert np.array_equal(value(cr.UpSample((2, 3)), x), x.repeat(2, axis=1).repeat(3, axis=2))
+    assert value(cr.UpSample(), x[0]).shape == (3, 8, 1)
+    assert value(cr.UpSample(2, "bilinear"), np.array([[[0.0], [4], [8]]]))[0, :, 0].tolist() == [0, 1, 3, 5, 7, 8]
+    assert value(cr.UpSample((1, 3), "bilinear"), np.array([[[[3.0], [6]]]]))[0, 0, :, 0] == pytest.approx([3, 3, 4, 5, 6, 6], rel=1e-15)
     assert np.array_equal(value(cr.Transpose((3, 1, 2)), x), x.transpose(0, 3, 1, 2))
     assert np.array_equal(value(cr.Reshape((2, -1)), x), x.reshape(1, 2, 6))
 
@@ -90,6 +94,11 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: chain(cr.Mean(0)), ValueError, r"\[mean_1\] axis is 0 and the input is \(n, 6, 8, 3\): expected an axis after that of the samples"),
     (lambda: chain(cr.Mean(4)), ValueError, r"\[mean_1\] axis is 4"),
     (lambda: cr.Mean(1.5), TypeError, r"\[mean\] axis is 1.5: expected an integer"),
+    (lambda: cr.UpSample(0), ValueError, r"\[up_sample\] size is 0: expected an integer >= 1"),
+    (lambda: cr.UpSample(2, "cubic"), ValueError, r"\[up_sample\] mode is 'cubic': expected 'nearest' or 'bilinear'"),
+    (lambda: chain(cr.UpSample((2, 2)), shape=(5, 2)), ValueError, r"\[up_sample_1\] size holds 2 numbers: expected one, or 1"),
+    (lambda: chain(cr.UpSample(2), shape=(None, 2)), ValueError, r"\[up_sample_1\] input is \(n, None, 2\): expected known sizes"),
+    (lambda: chain(cr.UpSample(2**31 - 1)), ValueError, r"\[up_sample_1\] output .* is too large"),
     (lambda: cr.Reshape((2, 0)), ValueError, r"\[reshape\] shape is \(2, 0\): expected axes of at least 1, at most one of them -1"),
     (lambda: cr.Reshape((-1, -1)), ValueError, r"\[reshape\] shape is \(-1, -1\)"),
     (lambda: cr.Reshape((2.5,)), TypeError, r"\[reshape\] shape is 2.5"),

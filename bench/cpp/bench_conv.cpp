@@ -23,7 +23,8 @@ void add_conv(Index n, Index side, Index c, Index filters, Index kernel, Index g
       m.flop(flop, [&] { f(to.data(), x.data(), z.data(), w.data(), room.data()); });
     });
   };
-  product("conv_forward", [=, &k](T* to, const T* x, const T*, const T* w, T* room) { k.conv_forward(to, x, w, s, n, 0, filters, room); });
+  product("conv_forward",
+          [=, &k](T* to, const T* x, const T*, const T* w, T* room) { k.conv_forward(to, x, w, s, n, 0, filters, Accum::Overwrite, room); });
   product("conv_backward",
           [=, &k](T* to, const T*, const T* dz, const T* w, T* room) { k.conv_backward(to, dz, w, s, n, 0, c, Accum::Overwrite, room); });
   product("conv_gradient",

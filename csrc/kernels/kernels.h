@@ -161,9 +161,9 @@ struct Kernels {
   // forward was z = x W^T, so dW (units, n_in) = keep dW + scale dz^T x; dz (rows, units, ldz). keep = 0: dW is not read; 1: other columns are not touched
   void (*sparse_backward)(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
-  // Convolution of n images; `scratch` is room for conv_scratch numbers. z (n, out_height, out_width, filters), filters [first, end) of it.
+  // Convolution of n images; `scratch` is room for conv_scratch numbers. z (n, out_height, out_width, filters) (+)= W * x, filters [first, end) of it.
   Index (*conv_scratch)(const ConvShape& s);
-  void (*conv_forward)(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch);
+  void (*conv_forward)(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
   // forward was z = W * x, so dx (+)= its transpose applied to dz: channels [first, end) of it
   void (*conv_backward)(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
   // forward was z = W * x, so dW = keep dW + scale sum over images and pixels of dz x: filters [first, end) of it; added image after image

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Convolution (strictly: correlation) over images (n, h, w, c) or sequences (n, T, c), channels last; W (filters, kernel..., c / groups), b (filters,).
+// Its transpose over images: z is what the derivative to x of a convolution makes of dz = x, whose filters are the channels of x: W (c, kernel..., filters /
+// groups). Below, `small` is the side of that convolution's output (z, or x of the transpose), `large` that of its input.
 #pragma once
 #include <algorithm>
 
@@ -13,6 +15,7 @@ class Conv : public LayerOf<Conv> {
  public:
   explicit Conv(const LayerSpec& spec)
       : LayerOf(spec),
+        transposed_(spec.type == "conv_transpose2d"),
         axes_(spec.type == "conv1d" ? 1 : 2),
         filters_(spec.integer("filters", 1)),
         kernel_(sizes(spec, "kernel")),
@@ -48,15 +51,16 @@ class Conv : public LayerOf<Conv> {
     return out;
   }
   void require_device(const std::vector<Shape>&) const override {
-    throw ValueError(text(tag(), "is a convolution, which a card does not do yet: use device='cpu'"));
+    throw ValueError(text(tag(), "is a ", transposed_ ? "transposed " : "", "convolution, which a card does not do yet: use device='cpu'"));
   }
   std::vector<TensorSpec> parameters(const std::vector<Shape>& in) const override {
-    const Index channels = in[0].columns() / groups_;
-    std::vector<Index> shape{filters_};
+    const Index channels = in[0].columns();
+    std::vector<Index> shape{transposed_ ? channels : filters_};
     for (Index k : kernel_) shape.push_back(k);
-    shape.push_back(channels);
+    shape.push_back((transposed_ ? filters_ : channels) / groups_);
     const Index taps = checked_multiply(kernel_.front(), axes_ == 2 ? kernel_.back() : 1);
-    const Index fan_in = checked_multiply(taps, channels), fan_out = checked_multiply(taps, filters_ / groups_);
+    Index fan_in = checked_multiply(taps, channels / groups_), fan_out = checked_multiply(taps, filters_ / groups_);
+    if (transposed_) fan_in = std::max<Index>(1, fan_in / checked_multiply(stride_[0], stride_[1]));  // a number of z sees every stride-th tap
     std::vector<TensorSpec> t{{"W", shape, initializer_, fan_in, fan_out, true}};
     if (bias_) t.push_back({"b", {filters_}, "zeros", fan_in, fan_out, false});
     return t;
@@ -64,41 +68,61 @@ class Conv : public LayerOf<Conv> {
   bool reads_input() const override { return true; }
   bool splits_columns() const override { return true; }
   bool splits_inputs() const override { return false; }
-  bool takes_affine() const override { return true; }
-  double work(const Shape* in, const Shape&) const override { return static_cast<double>(weights(in)); }
+  bool takes_affine() const override { return !transposed_; }
+  double work(const Shape* in, const Shape& out) const override {
+    return static_cast<double>(weights(in)) * (transposed_ ? static_cast<double>(in[0].rows()) / static_cast<double>(out.rows()) : 1.0);
+  }
   Index bias_offset(const Shape* in) const override { return bias_ ? weights(in) : -1; }
 
   template <class T>
   void run_forward(const Call<T>& c) const {
-    const ConvShape s = shape(c);
-    if (plain(s))
-      return c.k.gemm(false, true, pixels(c, s), c.column_end - c.column_begin, s.channels, T(1), c.x[0], s.channels,
-                      c.w + c.column_begin * s.channels, s.channels, T(0), c.z + c.column_begin, s.filters);
-    c.k.conv_forward(c.z, c.x[0], c.w, s, c.n, c.column_begin, c.column_end, scratch<T>(c.k.conv_scratch(s)));
+    (this->*(transposed_ ? &Conv::to_large<T> : &Conv::to_small<T>))(c, c.z, c.x[0], Accum::Overwrite);
   }
+  // forward: z = W * x + b, so dx (+)= its transpose applied to dz; the transpose's is W * dz
   template <class T>
   void run_backward(const Call<T>& c) const {
-    if (!c.dx[0]) return;
-    const ConvShape s = shape(c);
-    if (plain(s))
-      return c.k.gemm(false, false, pixels(c, s), c.column_end - c.column_begin, s.filters, T(1), c.dz, s.filters, c.w + c.column_begin, s.channels,
-                      T(c.dx_accum[0] == Accum::Add), c.dx[0] + c.column_begin, s.channels);
-    c.k.conv_backward(c.dx[0], c.dz, c.w, s, c.n, c.column_begin, c.column_end, c.dx_accum[0], scratch<T>(c.k.conv_scratch(s)));
+    if (c.dx[0]) (this->*(transposed_ ? &Conv::to_small<T> : &Conv::to_large<T>))(c, c.dx[0], c.dz, c.dx_accum[0]);
   }
-  // forward: z = W * x + b, so db = the sum of dz over images and pixels
+  // forward: z = W * x + b, so dW is a sum of dz x and db the sum of dz over images and pixels. W of the transpose is cut by the channels of x: they are to
+  // all of them what these filters are to all filters.
   template <class T>
   void run_gradient(const Call<T>& c) const {
     const ConvShape s = shape(c);
-    const Index f = c.column_begin, filters = c.column_end - f, rows = pixels(c, s);
+    const Index first = transposed_ ? c.column_begin * s.filters / filters_ : c.column_begin,
+                end = transposed_ ? c.column_end * s.filters / filters_ : c.column_end;
+    const T *small = transposed_ ? c.x[0] : c.dz, *large = transposed_ ? c.dz : c.x[0];
     if (plain(s))
-      c.k.gemm(true, false, filters, s.channels, rows, c.dw_scale, c.dz + f, s.filters, c.x[0], s.channels, c.dw_keep, c.dw + f * s.channels,
-               s.channels);
+      c.k.gemm(true, false, end - first, s.channels, c.n * s.height * s.width, c.dw_scale, small + first, s.filters, large, s.channels, c.dw_keep,
+               c.dw + first * s.channels, s.channels);
     else
-      c.k.conv_gradient(c.dw, c.dz, c.x[0], s, c.n, f, c.column_end, c.dw_scale, c.dw_keep, scratch<T>(c.k.conv_scratch(s)));
-    if (bias_) c.k.column_sum(c.dw + weights(c.in) + f, c.dz + f, rows, filters, s.filters, c.dw_scale, c.dw_keep);
+      c.k.conv_gradient(c.dw, small, large, s, c.n, first, end, c.dw_scale, c.dw_keep, scratch<T>(c.k.conv_scratch(s)));
+    if (bias_)
+      c.k.column_sum(c.dw + weights(c.in) + c.column_begin, c.dz + c.column_begin, c.n * c.out->rows(c.time), c.column_end - c.column_begin, filters_,
+                     c.dw_scale, c.dw_keep);
   }
 
  private:
+  // small (n, out_height, out_width, filters) (+)= W * large (n, height, width, channels), the call's columns of it
+  template <class T>
+  void to_small(const Call<T>& c, T* small, const T* large, Accum accum) const {
+    const ConvShape s = shape(c);
+    const Index begin = c.column_begin, end = c.column_end;
+    if (plain(s))
+      return c.k.gemm(false, true, c.n * s.height * s.width, end - begin, s.channels, T(1), large, s.channels, c.w + begin * s.channels, s.channels,
+                      T(accum == Accum::Add), small + begin, s.filters);
+    c.k.conv_forward(small, large, c.w, s, c.n, begin, end, accum, scratch<T>(c.k.conv_scratch(s)));
+  }
+  // large (+)= the transpose of W * applied to small, the call's columns of it
+  template <class T>
+  void to_large(const Call<T>& c, T* large, const T* small, Accum accum) const {
+    const ConvShape s = shape(c);
+    const Index begin = c.column_begin, end = c.column_end;
+    if (plain(s))
+      return c.k.gemm(false, false, c.n * s.height * s.width, end - begin, s.filters, T(1), small, s.filters, c.w + begin, s.channels,
+                      T(accum == Accum::Add), large + begin, s.channels);
+    c.k.conv_backward(large, small, c.w, s, c.n, begin, end, accum, scratch<T>(c.k.conv_scratch(s)));
+  }
+
   std::vector<Index> sizes(const LayerSpec& spec, const std::string& key) const {
     const std::vector<Index> v = spec.integers(key);
     CR_CHECK(static_cast<Index>(v.size()) == axes_, tag(), key, " has ", v.size(), " numbers: expected ", axes_);
@@ -112,6 +136,7 @@ class Conv : public LayerOf<Conv> {
   Along along(Index axis, Index size, const Shape& in) const {
     const std::size_t a = static_cast<std::size_t>(axis);
     const Index window = (kernel_[a] - 1) * dilation_[a] + 1, stride = stride_[a];
+    if (transposed_) return back(a, size, window, in);
     if (mode_ == "same" || mode_ == "causal") {
       if (size < 0) {
         CR_CHECK(stride == 1, tag(), "input is ", in.str(), " and the stride ", stride, ": an axis of any size needs stride 1");
@@ -129,19 +154,30 @@ class Conv : public LayerOf<Conv> {
              " has with its padding only ", size + before + after, " on that axis");
     return {(size + before + after - window) / stride + 1, before};
   }
+  // The same of the transpose, whose `size` is that convolution's output: the zeros are left out of z. "same": out = stride size.
+  Along back(std::size_t a, Index size, Index window, const Shape& in) const {
+    CR_CHECK(size > 0, tag(), "input is ", in.str(), ": expected known sizes");
+    const Index stride = stride_[a], full = checked_multiply(size - 1, stride) + window;
+    if (mode_ == "same") return {checked_multiply(size, stride), padding_for_same(checked_multiply(size, stride), window, stride) / 2};
+    const Index before = padding_.empty() ? 0 : padding_[2 * a], after = padding_.empty() ? 0 : padding_[2 * a + 1];
+    CR_CHECK(before + after < full, tag(), "padding leaves out ", before + after, " numbers of ", full, " on an axis of the input ", in.str(),
+             ": expected fewer");
+    return {full - before - after, before};
+  }
   Index weights(const Shape* in) const { return filters_ * kernel_.front() * (axes_ == 2 ? kernel_.back() : 1) * (in[0].columns() / groups_); }
   // A sequence is an image of height 1
   template <class T>
   ConvShape shape(const Call<T>& c) const {
     const Shape in = c.in[0].bound(c.time);
     const std::size_t w = static_cast<std::size_t>(axes_) - 1;
-    const Along across = along(axes_ - 1, in.dims[w], in), down = axes_ == 2 ? along(0, in.dims[0], in) : Along{1, 0};
-    return {axes_ == 2 ? in.dims[0] : 1,
-            in.dims[w],
-            in.dims.back(),
-            down.out,
-            across.out,
-            filters_,
+    const Index height = axes_ == 2 ? in.dims[0] : 1, width = in.dims[w], channels = in.dims.back();
+    const Along across = along(axes_ - 1, width, in), down = axes_ == 2 ? along(0, height, in) : Along{1, 0};
+    return {transposed_ ? down.out : height,
+            transposed_ ? across.out : width,
+            transposed_ ? filters_ : channels,
+            transposed_ ? height : down.out,
+            transposed_ ? width : across.out,
+            transposed_ ? channels : filters_,
             axes_ == 2 ? kernel_[0] : 1,
             kernel_.back(),
             axes_ == 2 ? stride_[0] : 1,
@@ -156,11 +192,8 @@ class Conv : public LayerOf<Conv> {
   static bool plain(const ConvShape& s) {
     return s.kernel_height * s.kernel_width * s.stride_height * s.stride_width * s.groups == 1 && s.height == s.out_height && s.width == s.out_width;
   }
-  template <class T>
-  static Index pixels(const Call<T>& c, const ConvShape& s) {
-    return c.n * s.out_height * s.out_width;
-  }
 
+  bool transposed_;
   Index axes_, filters_;
   std::vector<Index> kernel_, stride_, dilation_;
   Index groups_;

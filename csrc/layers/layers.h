@@ -11,6 +11,7 @@
 #include "layers/merge.h"
 #include "layers/pool.h"
 #include "layers/standardize.h"
+#include "layers/up_sample.h"
 #include "layers/views.h"
 
 namespace chainrule {

@@ -39,17 +39,37 @@ class Windows {
   // Of a value (places..., channels)
   Places over(const Shape& in) const {
     Places p;
-    p.axes = static_cast<int>(in.dims.size()) - 1;
-    CR_CHECK(p.axes == 1 || p.axes == 2, tag_, "input is ", in.str(), ": expected (n, T, channels) or (n, h, w, channels)");
+    p.axes = places(in);
     if (p.axes == 2) p.down = along(in, 0, 2);
     p.across = along(in, p.axes - 1, p.axes);
     return p;
   }
+  // The windows side by side of which a value has one place each: `n` places of `out` windows along each axis
+  Places under(const Shape& in) const {
+    Places p;
+    p.axes = places(in);
+    const auto apart = [&](int axis) {
+      const Index out = known(in, axis), size = pick(size_, axis, p.axes, "size");
+      return Window{checked_multiply(out, size), size, size, 0, out};
+    };
+    if (p.axes == 2) p.down = apart(0);
+    p.across = apart(p.axes - 1);
+    return p;
+  }
 
  private:
-  Window along(const Shape& in, int axis, int axes) const {
+  int places(const Shape& in) const {
+    const std::size_t rank = in.dims.size();
+    CR_CHECK(rank == 2 || rank == 3, tag_, "input is ", in.str(), ": expected (n, T, channels) or (n, h, w, channels)");
+    return static_cast<int>(rank) - 1;
+  }
+  Index known(const Shape& in, int axis) const {
     const Index n = in.dims[static_cast<std::size_t>(axis)];
     CR_CHECK(n > 0, tag_, "input is ", in.str(), ": expected known sizes (a mean takes an open axis)");
+    return n;
+  }
+  Window along(const Shape& in, int axis, int axes) const {
+    const Index n = known(in, axis);
     Window w{n, pick(size_, axis, axes, "size"), pick(stride_, axis, axes, "stride"), pick(padding_, axis, axes, "padding"), 0};
     CR_CHECK(w.before < w.size, tag_, "padding is ", w.before, " and the window ", w.size, ": expected less padding, so that no window is empty");
     Index padded = n + 2 * w.before;

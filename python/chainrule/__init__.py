@@ -16,7 +16,7 @@ from chainrule import schedules  # noqa: E402
 from chainrule._core import __version__, activations, build_info, num_threads, set_num_threads  # noqa: E402
 from chainrule.augment import Augment  # noqa: E402
 from chainrule.callbacks import Callback, EarlyStopping  # noqa: E402
-from chainrule.convolutions import Conv1D, Conv2D  # noqa: E402
+from chainrule.convolutions import Conv1D, Conv2D, ConvTranspose2D  # noqa: E402
 from chainrule.errors import DivergenceError  # noqa: E402
 from chainrule.graph import Node  # noqa: E402
 from chainrule.history import History  # noqa: E402
@@ -48,7 +48,7 @@ from chainrule.network import Network, load  # noqa: E402
 from chainrule.norms import BatchNorm, GroupNorm, LayerNorm, RMSNorm  # noqa: E402
 from chainrule.optim import SGD, Adam, AdamW, RMSprop  # noqa: E402
 from chainrule.penalties import L1, L2, ElasticNet  # noqa: E402
-from chainrule.shapes import AveragePool, GlobalAveragePool, MaxPool, Mean, Reshape, Slice, Transpose  # noqa: E402
+from chainrule.shapes import AveragePool, GlobalAveragePool, MaxPool, Mean, Reshape, Slice, Transpose, UpSample  # noqa: E402
 
 if TYPE_CHECKING:
     from chainrule import blocks, datasets, functional, sklearn
@@ -81,6 +81,7 @@ __all__ = [
     "Concatenate",
     "Conv1D",
     "Conv2D",
+    "ConvTranspose2D",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
@@ -110,6 +111,7 @@ __all__ = [
     "Standardize",
     "StochasticDepth",
     "Transpose",
+    "UpSample",
     "__version__",
     "activations",
     "blocks",

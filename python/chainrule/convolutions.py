@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from chainrule._record import record
 from chainrule.layers import Layer, _flag, _integer
 
-__all__ = ["Conv1D", "Conv2D"]
+__all__ = ["Conv1D", "Conv2D", "ConvTranspose2D"]
 
 Places = int | tuple[int, ...]
 
@@ -24,7 +24,7 @@ def _places(who: str, name: str, value: Any, axes: int, least: int) -> tuple[int
 
 @record
 class _Conv(Layer):
-    """The parameters of both."""
+    """The parameters of all."""
 
     axes: ClassVar[int]
 
@@ -120,3 +120,29 @@ class Conv1D(_Conv):
 
     type: ClassVar[str] = "conv1d"
     axes: ClassVar[int] = 1
+
+
+@record
+class ConvTranspose2D(_Conv):
+    """z[s y + d ky - p, s x + d kx - p, f] = b[f] + sum over y, x, ky, kx, c of W[c, ky, kx, f] X[y, x, c] on images (n, h, w, c); a = g(z).
+
+    What the derivative to X of :class:`Conv2D` makes of dz: with a stride images grow. W (c, kernel, kernel, filters / groups), b (filters,).
+    The output is (n, h', w', filters), h' = (h - 1) s + d (kernel - 1) + 1 - padding.
+
+    Parameters are those of :class:`Conv2D`; padding leaves out numbers of z on each side: "same" so many that h' = s h, the odd one behind (where a
+    kernel is shorter than the stride, b alone stands between), "valid" none; numbers: so many on each side. PyTorch's ``padding=p, output_padding=q``
+    is ``((p, p - q), (p, p - q))`` here. fan_in = kernel kernel c / (groups s s): what a number of z sees.
+
+    Raises
+    ------
+    ValueError
+        Padding that leaves nothing of z, channels or filters that do not divide into the groups.
+
+    References
+    ----------
+    Zeiler, Krishnan, Taylor, Fergus, "Deconvolutional networks", CVPR 2010.
+    Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    """
+
+    type: ClassVar[str] = "conv_transpose2d"
+    axes: ClassVar[int] = 2

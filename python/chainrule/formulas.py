@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .graph import WEIGHTED, is_chain
+from .graph import TRANSPOSED, WEIGHTED, is_chain
 
 if TYPE_CHECKING:
     from .structure import Structure
@@ -105,8 +105,8 @@ class Text:
         return f"{x} @ {layer}.W.T" + (f" + {layer}.b" if bias else "")
 
     @classmethod
-    def conv(cls, layer: str, x: str, bias: bool) -> str:
-        return f"{layer}.W * {x}" + (f" + {layer}.b" if bias else "")
+    def conv(cls, layer: str, x: str, bias: bool, transposed: bool = False) -> str:
+        return f"{layer}.W{'.T' * transposed} * {x}" + (f" + {layer}.b" if bias else "")
 
 
 class Latex(Text):
@@ -138,8 +138,8 @@ class Latex(Text):
         return gain + hat + (f" + {cls.tensor(layer, 'bias')}" if form.get("bias", True) else "")
 
     @classmethod
-    def conv(cls, layer: str, x: str, bias: bool) -> str:
-        return rf"{cls.tensor(layer, 'W')} * {x}" + (f" + {cls.tensor(layer, 'b')}" if bias else "")
+    def conv(cls, layer: str, x: str, bias: bool, transposed: bool = False) -> str:
+        return rf"{cls.tensor(layer, 'W')}{'^T' * transposed} * {x}" + (f" + {cls.tensor(layer, 'b')}" if bias else "")
 
     @classmethod
     def dense(cls, layer: str, x: str, bias: bool) -> str:
@@ -185,13 +185,15 @@ def options(layer: dict[str, Any], write: type[Text] = Text) -> list[str]:
         return f"{write.word(name)}{write.space}{_sizes_text(value)}"
 
     kind, found = layer["type"], []
-    if kind in ("conv1d", "conv2d"):
+    if kind in WEIGHTED and kind != "dense":
         found += [f"{layer['filters']} {write.word('of')} {'x'.join(map(str, layer['kernel']))}"]
         for name, usual in (("stride", 1), ("dilation", 1)):
             found += [named(name, layer[name])] if any(v != usual for v in layer[name]) else []
         padding = layer.get("padding", "same")
         found += [write.word(padding) if isinstance(padding, str) else named("padding", padding)] if padding != "same" else []
         found += [named("groups", layer["groups"])] if layer.get("groups", 1) != 1 else []
+    elif kind == "up_sample":
+        found += [_sizes_text(layer["size"]), *([write.word(layer["mode"])] if layer.get("mode", "nearest") != "nearest" else [])]
     elif kind in ("max_pool", "average_pool"):
         found.append(_sizes_text(layer["size"]))
         found += [named("stride", layer["stride"])] if layer.get("stride") not in (None, layer["size"]) else []
@@ -289,9 +291,9 @@ def _chain(net: Structure, spec: dict[str, Any]) -> list[Row]:
             rows.append(("a^(1) = x", "a[0] = x", shape))
         elif kind == "product":
             bias = layer.get("bias", True)
-            dense = layer["type"] == "dense"
-            book = f"z^({k + 2}) = W^({k + 1}) {'' if dense else '* '}a^({k + 1})" + (f" + w_0^({k + 1})" if bias else "")
-            ours = f"z[{k + 1}] = " + (f"a[{k}] @ W[{k}].T" if dense else f"W[{k}] * a[{k}]") + (f" + b[{k}]" if bias else "")
+            dense, turned = layer["type"] == "dense", layer["type"] in TRANSPOSED
+            book = f"z^({k + 2}) = W^({k + 1}){'T' * turned} {'' if dense else '* '}a^({k + 1})" + (f" + w_0^({k + 1})" if bias else "")
+            ours = f"z[{k + 1}] = " + (f"a[{k}] @ W[{k}].T" if dense else f"W[{k}]{'.T' * turned} * a[{k}]") + (f" + b[{k}]" if bias else "")
             rows.append((book, ours, _tensors(own[name], layer, {"W": f"W[{k}]", "b": f"b[{k}]"})))
         elif kind == "activation":
             rows.append((f"a^({k + 1}) = {_function(layer, f'z^({k + 1})')}", f"a[{k}] = {_function(layer, f'z[{k}]')}", shape))
@@ -312,7 +314,8 @@ def _latex_chain(net: Structure, spec: dict[str, Any]) -> Iterator[tuple[str, st
         elif kind == "product":
             bias = f" + w_0^{{({k + 1})}}" if layer.get("bias", True) else ""
             star = "" if layer["type"] == "dense" else " *"
-            yield f"z^{{({k + 2})}} &= {W}{star} {a}{bias},", Latex.element(W, net.parameters[f"{name}.W"].shape)
+            turned = f"W^{{({k + 1})T}}" if layer["type"] in TRANSPOSED else W
+            yield f"z^{{({k + 2})}} &= {turned}{star} {a}{bias},", Latex.element(W, net.parameters[f"{name}.W"].shape)
         elif kind == "activation":
             yield f"{a} &= {_function(layer, z, Latex)},", value
         else:
@@ -329,8 +332,10 @@ def _node(spec: dict[str, Any], node: dict[str, Any], value: str, write: type[Te
     if layer["type"] == "input":
         return write.word(name)
     if layer["type"] in WEIGHTED:
-        product = write.dense if layer["type"] == "dense" else write.conv
-        return _function(layer, product(name, inputs[0], layer.get("bias", True)), write)
+        bias = layer.get("bias", True)
+        dense = layer["type"] == "dense"
+        z = write.dense(name, inputs[0], bias) if dense else write.conv(name, inputs[0], bias, layer["type"] in TRANSPOSED)
+        return _function(layer, z, write)
     return _other(name, layer, inputs, write)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainrule.layers import Input, Layer
 
-__all__ = ["WEIGHTED", "Node", "call", "chain_spec", "graph_spec", "is_chain"]
+__all__ = ["TRANSPOSED", "WEIGHTED", "Node", "call", "chain_spec", "graph_spec", "is_chain"]
 
 #: Types of the layers that are weighted transitions, z = W a + b: they have a W, and an activation of their own.
-WEIGHTED = ("dense", "conv1d", "conv2d")
+WEIGHTED = ("dense", "conv1d", "conv2d", "conv_transpose2d")
+#: Those of them with z = W^T * a + b.
+TRANSPOSED = ("conv_transpose2d",)
 
 
 class Node:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from chainrule._record import record
 from chainrule.layers import Layer, _integer
 
-__all__ = ["AveragePool", "GlobalAveragePool", "MaxPool", "Mean", "Reshape", "Slice", "Transpose"]
+__all__ = ["AveragePool", "GlobalAveragePool", "MaxPool", "Mean", "Reshape", "Slice", "Transpose", "UpSample"]
 
 Places = int | tuple[int, ...]
 
@@ -190,3 +190,31 @@ class Slice(Layer):
             if getattr(self, name) is not None:
                 self._set(name, _integer(who, name, getattr(self, name), -(2**62)))
         self._set("step", _integer(who, "step", self.step, 1))
+
+
+@record
+class UpSample(Layer):
+    """z[s y + a, s x + b] = x[y, x], 0 <= a, b < s: each place s times along each axis, (n, T, c) -> (n, s T, c), (n, h, w, c) -> (n, s h, s w, c).
+
+    Parameters
+    ----------
+    size : int or tuple
+        s; one number: the same along all axes of places.
+    mode : {"nearest", "bilinear"}
+        "bilinear": along each axis z[j] = (1 - t) x[i] + t x[i + 1], i + t = (j + 1/2) / s - 1/2, the places of pixels' middles, with x[0] before
+        the first and the last behind it (PyTorch's ``align_corners=False``).
+    name : str, optional
+    """
+
+    type: ClassVar[str] = "up_sample"
+
+    size: Places = 2
+    mode: str = "nearest"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the size and the mode."""
+        who = self.name or self.type
+        self._set("size", places(who, "size", self.size, 1))
+        if self.mode not in ("nearest", "bilinear"):
+            raise ValueError(f"[{who}] mode is {self.mode!r}: expected 'nearest' or 'bilinear'")

@@ -36,11 +36,12 @@ void test_conv(const Kernels<T>& k, const ConvShape& s) {
     dx[at(j)] += static_cast<Real>(w[at(e)]) * dz[at(i)];
     dw[at(e)] += static_cast<Real>(dz[at(i)]) * x[at(j)];
   });
-  std::vector<T> room(at(k.conv_scratch(s)), T(7)), found(at(n_z), T(9)), back(at(n_x), T(9)), added = dx0, gradient = dw0;
+  std::vector<T> room(at(k.conv_scratch(s)), T(7)), found(at(n_z), T(9)), more = dz, back(at(n_x), T(9)), added = dx0, gradient = dw0;
   // in two parts each, that end within a group
   const Index filters[] = {0, (s.filters + 2) / 3, s.filters}, channels[] = {0, (s.channels + 1) / 2, s.channels};
   for (int part = 0; part < 2; ++part) {
-    k.conv_forward(found.data(), x.data(), w.data(), s, n, filters[part], filters[part + 1], room.data());
+    k.conv_forward(found.data(), x.data(), w.data(), s, n, filters[part], filters[part + 1], Accum::Overwrite, room.data());
+    k.conv_forward(more.data(), x.data(), w.data(), s, n, filters[part], filters[part + 1], Accum::Add, room.data());
     k.conv_backward(back.data(), dz.data(), w.data(), s, n, channels[part], channels[part + 1], Accum::Overwrite, room.data());
     k.conv_backward(added.data(), dz.data(), w.data(), s, n, channels[part], channels[part + 1], Accum::Add, room.data());
     k.conv_gradient(gradient.data(), dz.data(), x.data(), s, n, filters[part], filters[part + 1], T(0.5), T(0.25), room.data());
@@ -51,7 +52,10 @@ void test_conv(const Kernels<T>& k, const ConvShape& s) {
     check(std::abs(value - expected) <= bound, what);
   };
   const Index taps = s.kernel_height * s.kernel_width;
-  for (Index i = 0; i < n_z; ++i) close(found[at(i)], z[at(i)], taps * s.channels / s.groups, "conv_forward");
+  for (Index i = 0; i < n_z; ++i) {
+    close(found[at(i)], z[at(i)], taps * s.channels / s.groups, "conv_forward");
+    close(more[at(i)], dz[at(i)] + z[at(i)], taps * s.channels / s.groups, "conv_forward, adding");
+  }
   for (Index i = 0; i < n_x; ++i) {
     close(back[at(i)], dx[at(i)], taps * s.filters / s.groups, "conv_backward");
     close(added[at(i)], dx0[at(i)] + dx[at(i)], taps * s.filters / s.groups, "conv_backward, adding");

@@ -168,7 +168,7 @@ Index conv_scratch(const ConvShape& s) {
 }
 
 template <class T>
-void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch) {
+void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch) {
   const Index per_channel = s.channels / s.groups, per_filter = s.filters / s.groups, k = s.kernel_height * s.kernel_width * per_channel;
   T* image = scratch + sizes_of<T>(s).weights;
   const bool depthwise = per_channel == 1 && per_filter == 1;
@@ -199,7 +199,7 @@ void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Ind
     if (depthwise) {
       const Walk walk{s.kernel_height, s.dilation_height * row, s.kernel_width, s.dilation_width * s.channels, 1};
       q.x += first, q.z += first;
-      depthwise_rows(q, walk, scratch, end - first, false);
+      depthwise_rows(q, walk, scratch, end - first, accum == Accum::Add);
       continue;
     }
     const Walk walk = walk_over(s.kernel_height, s.dilation_height * row, s.kernel_width, s.dilation_width * s.channels, per_channel, s.channels);
@@ -208,7 +208,7 @@ void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Ind
       each_block<T>(begin, stop, [&](Index f, Index count, Index width) {
         Rows<T> block = q;
         block.x += g * per_channel, block.z += f;
-        conv_rows(block, walk, weights, width, count, false);
+        conv_rows(block, walk, weights, width, count, accum == Accum::Add);
         weights += k * width;
       });
     });
@@ -351,7 +351,7 @@ void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, 
 
 #define CR_DEFINE(T)                                                                                     \
   template Index conv_scratch<T>(const ConvShape&);                                                      \
-  template void conv_forward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, T*);         \
+  template void conv_forward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, Accum, T*);  \
   template void conv_backward(T*, const T*, const T*, const ConvShape&, Index, Index, Index, Accum, T*); \
   template void conv_gradient(T*, const T*, const T*, const ConvShape&, Index, Index, Index, T, T, T*);
 CR_DEFINE(float)

@@ -22,7 +22,7 @@ void sparse_backward(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Inde
 template <class T>
 Index conv_scratch(const ConvShape& s);
 template <class T>
-void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, T* scratch);
+void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
 template <class T>
 void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
 template <class T>

@@ -20,6 +20,7 @@ _FILLS = {
     "dense": "#dbe9f6",
     "conv1d": "#dbe9f6",
     "conv2d": "#dbe9f6",
+    "conv_transpose2d": "#dbe9f6",
     "activation": "#fdebd0",
     "add": "#dff0e4",
     "multiply": "#dff0e4",

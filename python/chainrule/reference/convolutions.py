@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .activations import Array, float64
 
-KINDS = ("conv1d", "conv2d")
+KINDS = ("conv1d", "conv2d", "conv_transpose2d")
 
 
 def _padding(form: Mapping[str, Any], axis: int, size: int) -> tuple[int, int]:
@@ -46,12 +46,34 @@ def _padded(form: Mapping[str, Any], x: Array) -> Array:
     return np.pad(x, [(0, 0), *(_padding(form, a, x.shape[1 + a]) for a in range(axes)), (0, 0)])
 
 
+def _small(form: Mapping[str, Any], x: Array) -> dict[str, Any]:
+    """The convolution whose derivative to its input a transposed one is: it makes a value of x's shape."""
+    padding: Any = form.get("padding", "same")
+    if padding == "same":  # of an image stride times as large
+        pairs = [_padding(form, a, x.shape[1 + a] * form["stride"][a]) for a in range(2)]
+        padding = [p for pair in pairs for p in pair]
+    return {**form, "type": "conv2d", "padding": padding}
+
+
+def _large(form: Mapping[str, Any], x: Array) -> tuple[int, ...]:
+    """The shape of a transposed convolution's output."""
+    sizes = []
+    for a in range(2):
+        size, stride = x.shape[1 + a], form["stride"][a]
+        full = (size - 1) * stride + (form["kernel"][a] - 1) * form["dilation"][a] + 1
+        sizes.append(size * stride if form.get("padding", "same") == "same" else full - sum(_padding(form, a, size)))
+    return (len(x), *sizes, form["filters"])
+
+
 def forward(x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None, form: Mapping[str, Any]) -> Array:
     """z = sum over the taps of x there times W of that tap, + b; each group of filters on its own channels."""
     x, w = float64(x), float64(w)
+    if form["type"] == "conv_transpose2d":
+        z, _, _ = backward(x, np.zeros(_large(form, x)), w, _small(form, x))
+        return z if b is None else z + float64(b)
     groups, padded = form.get("groups", 1), _padded(form, x)
     channels, filters = np.split(padded, groups, axis=-1), np.split(w, groups, axis=0)
-    z: Array = np.zeros(())
+    z = np.zeros(())
     for tap, seen in _taps(form, x):
         z = z + np.concatenate([channels[g][seen] @ filters[g][tap].T for g in range(groups)], axis=-1)
     return z if b is None else z + float64(b)
@@ -60,6 +82,9 @@ def forward(x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None, form: M
 def backward(dz: npt.ArrayLike, x: npt.ArrayLike, w: npt.ArrayLike, form: Mapping[str, Any]) -> tuple[Array, Array, Array]:
     """Forward was z = W * x + b, so each tap gives dx its dz W and W of it dz^T x; db is the sum of dz."""
     dz, x, w = float64(dz), float64(x), float64(w)
+    if form["type"] == "conv_transpose2d":
+        _, dw, _ = backward(x, dz, w, _small(form, x))
+        return forward(dz, w, None, _small(form, x)), dw, dz.sum(axis=tuple(range(dz.ndim - 1)))
     groups, padded = form.get("groups", 1), _padded(form, x)
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
     rows = list(range(dz.ndim - 1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pools, Mean, Reshape, Transpose and Slice, forward above backward; and `axes_forward`, `axes_backward`: any of them by its spec.
+"""Pools, Mean, Reshape, Transpose, Slice and UpSample, forward above backward; and `axes_forward`, `axes_backward`: any of them by its spec.
 
 The first axis of a value is that of the samples, the last one of a pooled value that of the channels.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .activations import Array, float64
 
-KINDS = ("max_pool", "average_pool", "global_average_pool", "mean", "flatten", "reshape", "transpose", "slice")
+KINDS = ("max_pool", "average_pool", "global_average_pool", "mean", "flatten", "reshape", "transpose", "slice", "up_sample")
 Cut = tuple[slice, ...]
 
 
@@ -100,6 +100,19 @@ def _cut(layer: Mapping[str, Any], ndim: int) -> Cut:
     return (*[slice(None)] * axis, slice(layer.get("start"), layer.get("stop"), layer.get("step", 1)))
 
 
+def _up(layer: Mapping[str, Any], n: int, size: int) -> Array:
+    """(n size, n): what an UpSample makes of n places along one axis."""
+    matrix, j = np.zeros((n * size, n)), np.arange(n * size)
+    if layer.get("mode", "nearest") == "nearest":
+        matrix[j, j // size] = 1
+        return matrix
+    place = np.clip((j + 0.5) / size - 0.5, 0, n - 1)
+    before = np.floor(place).astype(int)
+    np.add.at(matrix, (j, before), 1 - (place - before))
+    np.add.at(matrix, (j, np.minimum(before + 1, n - 1)), place - before)
+    return matrix
+
+
 def _window(layer: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return layer["size"], layer.get("stride"), layer.get("padding", "valid")
 
@@ -115,6 +128,10 @@ def axes_forward(layer: Mapping[str, Any], x: npt.ArrayLike) -> Array:
         return x[_cut(layer, x.ndim)]
     if kind == "transpose":
         return x.transpose(_order(layer, x.ndim))
+    if kind == "up_sample":
+        for axis, size in enumerate(_numbers(layer["size"], x.ndim - 2), 1):
+            x = np.moveaxis(np.tensordot(_up(layer, x.shape[axis], size), x, (1, axis)), 0, axis)
+        return x
     if kind in ("global_average_pool", "mean"):
         z: Array = x.mean(axis=layer["axis"] if kind == "mean" else tuple(range(1, x.ndim - 1)))
         return z
@@ -132,6 +149,10 @@ def axes_backward(layer: Mapping[str, Any], dz: npt.ArrayLike, x: npt.ArrayLike)
         return average_pool_backward(dz, x, *_window(layer))
     if kind == "transpose":
         return dz.transpose(np.argsort(_order(layer, x.ndim)))
+    if kind == "up_sample":
+        for axis, size in enumerate(_numbers(layer["size"], x.ndim - 2), 1):
+            dz = np.moveaxis(np.tensordot(_up(layer, x.shape[axis], size), dz, (0, axis)), 0, axis)
+        return dz
     dx = np.zeros_like(x)
     if kind == "slice":
         dx[_cut(layer, x.ndim)] = dz
