@@ -3,9 +3,10 @@
 
     python examples/mnist_deep.py FOLDER [--plot mnist_deep.png]        (FOLDER as in mnist.py)
 
-The weights of the last half of the epochs are averaged (B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic
-approximation by averaging", SIAM J. Control Optim. 30 (1992)). All 60,000 rows are trained on; the test set is watched after
-every epoch for the curve and chooses nothing. The size of the network and the error to compare with, 0.93 %, are a textbook's.
+Images are turned by up to 8 degrees and shifted by up to 2 pixels while a batch is gathered, as P. Y. Simard, D. Steinkraus and
+J. C. Platt did, "Best practices for convolutional neural networks applied to visual document analysis", ICDAR (2003). All 60,000
+rows are trained on; the test set is watched after every epoch for the curve and chooses nothing. The size of the network and the
+error to compare with, 0.93 %, are a textbook's.
 Dense ReLU networks of three layers with dropout reach 1.25 %, with a bound on the norm of each row of W 1.06 %: Srivastava,
 Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout", JMLR 15 (2014), table 2.
 """
@@ -15,12 +16,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import chainrule as cr
-import numpy as np
-import numpy.typing as npt
 from chainrule import schedules
 from mnist import arguments_with_folder, load
 
@@ -28,30 +27,14 @@ TEXTBOOK = 0.93  # percent
 
 
 def network(seed: int) -> cr.Network:
-    """784-1024-1024-2048-10, dropout 0.2 before the first layer and 0.5 after each hidden one."""
-    layers: list[cr.Layer] = [cr.Input(784), cr.Dropout(0.2)]
+    """784-1024-1024-2048-10, dropout 0.1 before the first layer and 0.2 after each hidden one."""
+    layers: list[cr.Layer] = [cr.Input((28, 28, 1)), cr.Flatten(), cr.Dropout(0.1)]
     for units in (1024, 1024, 2048):
-        layers += [cr.Dense(units, "relu"), cr.Dropout(0.5)]
+        layers += [cr.Dense(units, "relu"), cr.Dropout(0.2)]
     return cr.Network([*layers, cr.Dense(10, "softmax")], seed=seed)
 
 
-class Average(cr.Callback):
-    """The mean of the weights after each epoch from `first` on."""
-
-    def __init__(self, first: int) -> None:
-        self.first, self.count = first, 0
-        self.w: npt.NDArray[np.float64] = np.zeros(0)
-
-    def on_epoch_end(self, net: cr.Network, epoch: int, record: Mapping[str, float]) -> None:
-        """Add W: mean <- mean + (W - mean) / count."""
-        if epoch >= self.first:
-            self.count += 1
-            if self.count == 1:
-                self.w = np.zeros(net.flat_parameters.size)
-            self.w += (net.flat_parameters - self.w) / self.count
-
-
-def draw(history: cr.History, first: int, averaged: float, path: Path) -> None:
+def draw(history: cr.History, path: Path) -> None:
     """Test error and both losses by epoch."""
     import matplotlib
 
@@ -62,13 +45,12 @@ def draw(history: cr.History, first: int, averaged: float, path: Path) -> None:
     epochs = range(1, len(history["loss"]) + 1)
     error = [100 * (1 - accuracy) for accuracy in history["validation_accuracy"]]
     top.plot(epochs, error, color="C0", label=f"test error, at the end {error[-1]:.2f} %")
-    top.hlines(averaged, first + 1, len(error), color="C3", label=f"of the averaged weights: {averaged:.2f} %")
     top.axhline(TEXTBOOK, color="0.4", linestyle="--", label=f"the textbook's {TEXTBOOK} %")
     top.set(ylabel="error in %", yscale="log", title="784-1024-1024-2048-10 with dropout, L1 and L2 on MNIST")
     ticks = [t for t in (0.8, 1, 1.5, 2, 3, 4, 6, 8) if t <= 1.2 * max(error)]
     top.set_yticks(ticks, [f"{t:g}" for t in ticks])
     top.minorticks_off()
-    bottom.plot(epochs, history["loss"], color="C1", label="objective while training (dropout, penalties)")
+    bottom.plot(epochs, history["loss"], color="C1", label="objective while training (augmented, dropout, penalties)")
     bottom.plot(epochs, history["validation_loss"], color="C0", label="cross-entropy on the test set")
     bottom.set(xlabel="epoch", ylabel="loss in nats", yscale="log")
     for ax in (top, bottom):
@@ -80,7 +62,7 @@ def draw(history: cr.History, first: int, averaged: float, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the network, prints its test error and draws the curve."""
     parser = argparse.ArgumentParser(description="MNIST by a deep dense network with dropout.")
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=0.0015, help="alpha at its highest (default 0.0015)")
     parser.add_argument("--l1", type=float, default=1e-7)
@@ -88,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, help="write the curve to this picture (needs matplotlib)")
     given, folder = arguments_with_folder(parser, arguments)
     X, y, X_test, y_test = load(folder)
+    X, X_test = X.reshape(-1, 28, 28, 1), X_test.reshape(-1, 28, 28, 1)
 
     net = network(given.seed)
     total = given.epochs * -(-len(X) // given.batch)
-    average = Average(given.epochs // 2)
-    alpha = schedules.WarmUp(schedules.Cosine(given.rate, total=total, alpha_end=given.rate / 10), steps=total // 20)
+    alpha = schedules.WarmUp(schedules.Cosine(given.rate, total=total, alpha_end=0), steps=total // 10)
     start = time.perf_counter()
     history = net.fit(
         X,
@@ -101,17 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         penalty=(cr.L1(given.l1), cr.L2(given.l2)),
         epochs=given.epochs,
         batch_size=given.batch,
+        augment=cr.Augment(shift=2, rotate=8),
         validation=(X_test, y_test),
-        callbacks=[average],
         progress=True,
     )
     seconds = time.perf_counter() - start
-    last = 100 * (1 - history["validation_accuracy"][-1])
-    net.flat_parameters[...] = average.w
-    error = 100 * (1 - net.evaluate(X_test, y_test)["accuracy"])
-    print(f"test error {error:.2f} % (textbook {TEXTBOOK} %; of the last W {last:.2f} %) after {given.epochs} epochs in {seconds / 60:.1f} minutes")
+    error = 100 * (1 - history["validation_accuracy"][-1])
+    print(f"test error {error:.2f} % (textbook {TEXTBOOK} %) after {given.epochs} epochs in {seconds / 60:.1f} minutes")
     if given.plot:
-        draw(history, average.first, error, given.plot)
+        draw(history, given.plot)
     return 0
 
 

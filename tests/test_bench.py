@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.peers import __main__ as command  # noqa: E402
+from bench.peers.images.rows import NAMES as IMAGES  # noqa: E402
 from bench.peers.machine import available_cpus  # noqa: E402
-from bench.peers.rows import NAMES, Refused, Row, Variant, forward, inputs  # noqa: E402
+from bench.peers.rows import NAMES, Refused, Row, Variant, forward, inputs, parse  # noqa: E402
 from bench.peers.runner import PEERS, Judge, Settings, run_row  # noqa: E402
 from bench.peers.train import task  # noqa: E402
 
@@ -65,7 +66,7 @@ def competitor(**parts: str) -> Any:
 
 
 def judged(make: Callable[[Row, int], Any], name: str, *, timed: bool = False) -> float:
-    row = Row.parse(name)
+    row = parse(name)
     judge = Judge(row, row.checked_steps if not timed else 40, timed=timed)
     found = make(row, 1)
     found.prepare(judge.inputs)
@@ -105,6 +106,25 @@ def test_chainrule_agrees_with_the_reference(name: str) -> None:
     ours = importlib.import_module(f"bench.peers.{Row.parse(name).task}.ours")
     judged(ours.Competitor, name)
     judged(ours.Competitor, name, timed=True)
+
+
+@pytest.mark.parametrize("name", ["train-lenet-b3", "predict-lenet-b1", "train-residual-b2", "train-separable-b2", "train-pointwise-b2"])
+def test_chainrule_agrees_with_the_reference_of_images(name: str) -> None:
+    ours = importlib.import_module(f"bench.peers.{parse(name).task}.ours").Competitor
+    judged(ours, name)
+
+    class Lazy(ours):  # type: ignore[misc]
+        def result(self) -> list[Any]:
+            return [x * np.float32(0.99) for x in super().result()]
+
+    with pytest.raises(Refused):
+        judged(Lazy, name)
+
+
+def test_pytorch_agrees_with_the_reference_of_images() -> None:
+    pytest.importorskip("torch")
+    for name in ("train-lenet-b3", "predict-lenet-b1", "train-residual-b2"):
+        judged(importlib.import_module(f"bench.peers.{parse(name).task}.torch").Competitor, name)
 
 
 def test_a_right_competitor_is_accepted() -> None:
@@ -190,9 +210,24 @@ def test_a_row_is_its_name() -> None:
     # 2-3-2, batch 5: z 2*5*(6+6), dW the same, da of the hidden layer 2*5*6
     assert Row.parse("train-2-3-2-b5").flop == 120 + 120 + 60
     assert Row.parse("predict-2-3-2-b5").flop == 120
-    for bad in ("train-20-b3", "fit-2-3-b1", "train-2-3-b0", "train-2-1-b4", "predict-2-3-b1-adam", "train-2-3-b1-adam2", ""):
+    assert [parse(name).name for name in NAMES + IMAGES] == list(NAMES + IMAGES)
+    # 8 5 x 5 filters of 28 x 28 pixels, 16 of 14 x 14, 784-64-10; training without dx of the first
+    first, rest = 784 * 25 * 8, 196 * 200 * 16 + 784 * 64 + 640
+    assert parse("predict-lenet-b1").flop == 2 * (first + rest)
+    assert parse("train-lenet-b64").flop == 128 * (2 * first + 3 * rest)
+    for bad in (
+        "train-20-b3",
+        "train-lenet-b0",
+        "train-nothing-b2",
+        "fit-2-3-b1",
+        "train-2-3-b0",
+        "train-2-1-b4",
+        "predict-2-3-b1-adam",
+        "train-2-3-b1-adam2",
+        "",
+    ):
         with pytest.raises(ValueError, match="row"):
-            Row.parse(bad)
+            parse(bad)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,18 +9,20 @@ import sys
 from typing import Any
 
 from . import options
+from .images.rows import NAMES as IMAGES
+from .images.rows import ImageRow
 from .machine import measure_peak
 from .report import entry, markdown, row_lines
-from .rows import MOMENTUM, NAMES, Row
+from .rows import MOMENTUM, NAMES, Row, parse
 from .runner import Settings, modules, run_row
 
 
-def chosen_rows(patterns: list[str]) -> list[Row]:
+def chosen_rows(patterns: list[str]) -> list[Row | ImageRow]:
     """A pattern (train-*, *adam) takes of the table's rows; any other name of a row is one of its own."""
     names: list[str] = []
     for pattern in patterns:
-        names += fnmatch.filter(NAMES, pattern) or [pattern]
-    return [Row.parse(name) for name in dict.fromkeys(names)]
+        names += fnmatch.filter(NAMES + IMAGES, pattern) or [pattern]
+    return [parse(name) for name in dict.fromkeys(names)]
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from .rows import Row
@@ -23,8 +22,7 @@ def entry(row: Row, steps: int, results: dict[str, dict[str, Any]], versions: di
         versions.setdefault(name, result.pop("versions", None))
         if result["status"] == "ok":
             result |= {"ratio_best": ratio(results, name), "ratio_median": ratio(results, name, "median_us")}
-    unit = importlib.import_module(f"{__package__}.{row.task}.task").UNIT
-    return {"flop": row.flop, "steps": steps, "unit": unit, "alpha": row.alpha, "results": results}
+    return {"flop": row.flop, "steps": steps, "unit": row.unit, "alpha": row.alpha, "results": results}
 
 
 def number(x: float) -> str:
@@ -56,7 +54,10 @@ def markdown(rows: dict[str, dict[str, Any]], peers: list[str]) -> list[str]:
     for name, row in rows.items():
         cells = []
         for peer in peers:
-            result = row["results"][peer]
+            result = row["results"].get(peer)
+            if result is None:
+                cells.append("")
+                continue
             times = ratio(row["results"], peer)
             cell = f"{number(result['best_us'])} us" if result["status"] == "ok" else str(result["status"])
             cells.append(cell + (f" ({number(times)}x)" if times is not None and peer != OURS else ""))

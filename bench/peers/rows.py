@@ -12,9 +12,13 @@ import re
 import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .images.rows import ImageRow
 
 Array = npt.NDArray[np.float32]
 Array64 = npt.NDArray[np.float64]
@@ -67,6 +71,13 @@ class Row:
     def name(self) -> str:
         sizes = "-".join(map(str, self.sizes))
         return f"{self.task}-{sizes}-b{self.batch}" + (f"-n{self.rows}" if self.rows else "") + ("-adam" if self.optimizer == "adam" else "")
+
+    @property
+    def unit(self) -> str:
+        return "step" if self.task == "train" else "call"
+
+    def inputs(self, steps: int) -> Inputs:
+        return inputs(self, steps)
 
     @property
     def alpha(self) -> float:
@@ -186,6 +197,13 @@ class Reference:
     slack: float = 0.0
 
 
+def parse(name: str) -> Row | ImageRow:
+    """The row of that name, dense or of images; ValueError where it is neither."""
+    from .images.rows import ImageRow
+
+    return ImageRow.parse(name) or Row.parse(name)
+
+
 class Refused(Exception):
     """A competitor's result is not the reference's: it is not timed."""
 
@@ -197,3 +215,18 @@ def refuse_form(found: list[npt.NDArray[np.generic]], expected: list[Array64]) -
     for i, (x, y) in enumerate(zip(found, expected, strict=True)):
         if x.shape != y.shape or x.dtype != np.float32:
             raise Refused(f"array {i} is {x.dtype} {x.shape}: expected float32 {y.shape}")
+
+
+def worst_change(found: list[npt.NDArray[np.generic]], wanted: list[Array64], start: list[Array]) -> float:
+    """The largest |w - wanted| / |wanted - start| over the tensors, Frobenius norms: the error of the change, as the weight hardly moves."""
+    refuse_form(found, wanted)
+    worst = 0.0
+    for x, y, w in zip(found, wanted, start, strict=True):
+        moved = float(np.linalg.norm(y - w))
+        if not moved > 0.0:
+            raise Refused("the reference itself did not move: nothing can be compared")
+        relative = float(np.linalg.norm(x.astype(np.float64) - y)) / moved
+        if not math.isfinite(relative):
+            raise Refused("weights that are not finite")
+        worst = max(worst, relative)
+    return worst

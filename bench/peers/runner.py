@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from .images.rows import ImageRow
 from .machine import ROOT, environment
-from .rows import Inputs, Reference, Refused, Row, Variant, inputs
+from .rows import Reference, Refused, Row, Variant
 
 # name -> module within the task's package, distribution on the package index
 PEERS = {
@@ -51,7 +52,7 @@ class Settings:
     shorter: int = 1
     """Divides the steps of a timed run: to try the runner, not to publish."""
 
-    def steps(self, row: Row) -> int:
+    def steps(self, row: Row | ImageRow) -> int:
         return row.whole(max(row.timed_steps // self.shorter, row.checked_steps))
 
 
@@ -114,10 +115,10 @@ class Process:
 class Judge:
     """Compares with the reference, which is computed once for each variant."""
 
-    def __init__(self, row: Row, steps: int, timed: bool) -> None:
+    def __init__(self, row: Row | ImageRow, steps: int, timed: bool) -> None:
         self.row, self.timed = row, timed
         self.task: ModuleType = importlib.import_module(f"{__package__}.{row.task}.task")
-        self.inputs: Inputs = inputs(row, steps)
+        self.inputs = row.inputs(steps)
         self.known: dict[Variant, Reference] = {}
 
     def error(self, found: list[Any], variant: Variant) -> float:
@@ -148,7 +149,7 @@ def summary(seconds: list[float], steps: int, flop: int) -> dict[str, Any]:
     }
 
 
-def run_row(row: Row, competitors: Mapping[str, tuple[str, str]], settings: Settings) -> dict[str, dict[str, Any]]:
+def run_row(row: Row | ImageRow, competitors: Mapping[str, tuple[str, str]], settings: Settings) -> dict[str, dict[str, Any]]:
     """One row of the table.
 
     Parameters
@@ -217,6 +218,7 @@ def run_row(row: Row, competitors: Mapping[str, tuple[str, str]], settings: Sett
     return results
 
 
-def modules(row: Row, peers: list[str]) -> dict[str, tuple[str, str]]:
-    """The registered competitors' modules for that row's task."""
-    return {name: (f"{__package__}.{row.task}.{PEERS[name][0]}", PEERS[name][1]) for name in peers}
+def modules(row: Row | ImageRow, peers: list[str]) -> dict[str, tuple[str, str]]:
+    """The registered competitors' modules for that row's task; images are not everybody's."""
+    task = Path(__file__).parent / row.task
+    return {name: (f"{__package__}.{row.task}.{PEERS[name][0]}", PEERS[name][1]) for name in peers if (task / f"{PEERS[name][0]}.py").exists()}

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .machine import pin
-from .rows import Row, Variant, inputs
+from .rows import Variant, parse
 
 
 def load(module_name: str, distribution: str) -> tuple[Any, dict[str, str]]:
@@ -40,7 +40,7 @@ def load(module_name: str, distribution: str) -> tuple[Any, dict[str, str]]:
 
 
 def serve(module: Any, versions: dict[str, str], asked: dict[str, Any], answer: Any) -> None:
-    row = Row.parse(asked["row"])
+    row = parse(asked["row"])
     variant = module.variant(row) if hasattr(module, "variant") else Variant()
     competitor = module.Competitor(row, asked["threads"])
     answer({"versions": versions, "variant": dataclasses.asdict(variant)})
@@ -49,10 +49,10 @@ def serve(module: Any, versions: dict[str, str], asked: dict[str, Any], answer: 
         command, _, path = line.strip().partition(" ")
         reply: dict[str, Any] = {}
         if command == "check":
-            competitor.prepare(inputs(row, row.checked_steps))
+            competitor.prepare(row.inputs(row.checked_steps))
             competitor.run()
         elif command in ("warm", "time"):
-            timed = timed or inputs(row, asked["steps"])
+            timed = timed or row.inputs(asked["steps"])
             competitor.prepare(timed)
             start = time.perf_counter()
             competitor.run()

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from ..rows import Inputs, Reference, Refused, Row, Variant, forward, refuse_form
 
-UNIT = "call"
-
 
 def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
     W, b = ([x.astype(np.float64) for x in arrays] for arrays in (inputs.W, inputs.b))

@@ -15,9 +15,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..rows import BETA1, BETA2, EPS, MOMENTUM, Array64, Inputs, Reference, Refused, Row, Variant, forward, refuse_form
-
-UNIT = "step"
+from ..rows import BETA1, BETA2, EPS, MOMENTUM, Array64, Inputs, Reference, Row, Variant, forward, worst_change
 
 
 def flat(W: list[Array64], b: list[Array64]) -> list[Array64]:
@@ -82,20 +80,8 @@ def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
 
 
 def error(found: list[npt.NDArray[np.generic]], reference: Reference, inputs: Inputs, variant: Variant) -> float:
-    """The largest |w - reference| / |reference - start| over the tensors, Frobenius norms: the error of the change, as the weight hardly moves."""
-    wanted = reference.arrays
-    refuse_form(found, wanted)
-    start = inputs.of(variant)
-    worst = 0.0
-    for x, y, w in zip(found, wanted, flat(list(start.W), list(start.b)), strict=True):  # type: ignore[arg-type]
-        moved = float(np.linalg.norm(y - w))
-        if not moved > 0.0:
-            raise Refused("the reference itself did not move: nothing can be compared")
-        relative = float(np.linalg.norm(x.astype(np.float64) - y)) / moved
-        if not math.isfinite(relative):
-            raise Refused("weights that are not finite")
-        worst = max(worst, relative)
-    return worst
+    """`worst_change`."""
+    return worst_change(found, reference.arrays, flat(list(inputs.of(variant).W), list(inputs.of(variant).b)))  # type: ignore[arg-type]
 
 
 def tolerance(row: Row, reference: Reference, timed: bool) -> float:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A call that predicts images."""
