@@ -69,7 +69,7 @@ if(CHAINRULE_CUDA STREQUAL "ON")  # cmake --build BUILD --target time_kernels, t
   target_compile_definitions(time_kernels PRIVATE "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\"")
   target_link_libraries(time_kernels PRIVATE ${CMAKE_DL_LIBS})
 endif()
-if(SKBUILD_PROJECT_NAME STREQUAL "chainrule-cuda")
+if(PROJECT_NAME STREQUAL "chainrule_cuda")  # packaging/cuda
   install(TARGETS chainrule_cuda LIBRARY DESTINATION chainrule_cuda)
 else()  # beside the core, for tests: no wheel has it
   install(TARGETS chainrule_cuda LIBRARY DESTINATION chainrule COMPONENT cuda)
