@@ -35,20 +35,20 @@ elseif(CHAINRULE_CUDA STREQUAL "ON" AND SKBUILD_PROJECT_NAME STREQUAL "chainrule
   message(FATAL_ERROR "The wheel of chainrule has no code for a card: that of chainrule-cuda has (docs/releasing.md)")
 endif()
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/cuda/*.cu")
+# Included by packaging/cuda too
+get_filename_component(chainrule_root "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
+file(GLOB cuda_sources CONFIGURE_DEPENDS "${chainrule_root}/csrc/kernels/cuda/*.cu")
 if(CHAINRULE_CUDA STREQUAL "ON")
   chainrule_find_nvcc()
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     # Turing to Blackwell, and PTX of the last for what comes
     set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
   endif()
-  set(CMAKE_CUDA_STANDARD 20)
-  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   enable_language(CUDA)
   add_library(chainrule_cuda MODULE ${cuda_sources})
-  # The cuBLAS headers are not needed: the library is opened at run time.
-  target_compile_options(chainrule_cuda PRIVATE $<$<BOOL:${CHAINRULE_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-fvisibility=hidden)
+  # The cuBLAS headers are not needed: the library is opened at run time. -std by hand: CMake 3.25 does not know that nvcc has C++20.
+  target_compile_options(chainrule_cuda PRIVATE -std=c++20 $<$<BOOL:${CHAINRULE_WERROR}>:-Werror=all-warnings> -Xcompiler=-Wall,-Wextra,-fvisibility=hidden)
 else()
   add_subdirectory(csrc/emulation)
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
@@ -56,19 +56,20 @@ else()
   target_link_libraries(chainrule_cuda PRIVATE chainrule_flags chainrule_cuda_emulation)
   target_compile_options(chainrule_cuda PRIVATE -Wno-maybe-uninitialized)  # g++ does not see that all lanes of a row write what they read
 endif()
-target_include_directories(chainrule_cuda PRIVATE csrc)
+target_include_directories(chainrule_cuda PRIVATE "${chainrule_root}/csrc")
 target_compile_definitions(chainrule_cuda PRIVATE "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\"")
 # cuBLAS is looked for beside the package, where PyPI's nvidia-cublas puts it
 set_target_properties(chainrule_cuda PROPERTIES INSTALL_RPATH "$ORIGIN/../nvidia/cu13/lib")
 target_link_libraries(chainrule_cuda PRIVATE ${CMAKE_DL_LIBS})
-target_link_options(chainrule_cuda PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/cmake/cuda.map" "LINKER:--no-undefined")
+target_link_options(chainrule_cuda PRIVATE "LINKER:--version-script=${chainrule_root}/cmake/cuda.map" "LINKER:--no-undefined")
 if(CHAINRULE_CUDA STREQUAL "ON")  # cmake --build BUILD --target time_kernels, then python -m bench.cuda (docs/cuda.md)
-  add_executable(time_kernels EXCLUDE_FROM_ALL bench/cuda/time_kernels.cu ${cuda_sources})
-  target_include_directories(time_kernels PRIVATE csrc)
+  add_executable(time_kernels EXCLUDE_FROM_ALL "${chainrule_root}/bench/cuda/time_kernels.cu" ${cuda_sources})
+  target_compile_options(time_kernels PRIVATE -std=c++20)
+  target_include_directories(time_kernels PRIVATE "${chainrule_root}/csrc")
   target_compile_definitions(time_kernels PRIVATE "CHAINRULE_VERSION=\"${CHAINRULE_VERSION}\"")
   target_link_libraries(time_kernels PRIVATE ${CMAKE_DL_LIBS})
 endif()
-if(SKBUILD_PROJECT_NAME STREQUAL "chainrule-cuda")
+if(PROJECT_NAME STREQUAL "chainrule_cuda")  # packaging/cuda
   install(TARGETS chainrule_cuda LIBRARY DESTINATION chainrule_cuda)
 else()  # beside the core, for tests: no wheel has it
   install(TARGETS chainrule_cuda LIBRARY DESTINATION chainrule COMPONENT cuda)

@@ -8,7 +8,7 @@ target_compile_options(_core PRIVATE -O1)
 # pybind11's headers cost 8 s of CPU in every file that includes them (reading 4, code that they emit anyway 4): two units, one for each core.
 set_target_properties(_core PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 set_source_files_properties(${binding_sources} PROPERTIES UNITY_GROUP network)
-set_source_files_properties(csrc/bindings/functional.cpp csrc/bindings/info.cpp csrc/bindings/module.cpp csrc/bindings/optim.cpp csrc/bindings/random.cpp
+set_source_files_properties(csrc/bindings/dlpack.cpp csrc/bindings/functional.cpp csrc/bindings/info.cpp csrc/bindings/module.cpp csrc/bindings/optim.cpp csrc/bindings/random.cpp
   PROPERTIES UNITY_GROUP functional)
 
 string(TOUPPER "${CMAKE_BUILD_TYPE}" config)

@@ -9,13 +9,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import chainrule as cr
 import numpy as np
 import pytest
-from chainrule import device as device_module
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -28,8 +28,11 @@ from bench.cuda.step import training_step  # noqa: E402
 FOLDER = os.environ.get("CHAINRULE_CUDA_FOLDER")
 PROGRAM = Path(FOLDER or "nowhere") / "tests" / "cuda" / "cuda_time_kernels"
 EMULATED = Card("emulated", 1.0, 1.0, 2, 2048, 1.0, 0.0)  # csrc/emulation/runtime.cpp: two processors
-cuda = pytest.mark.skipif(not FOLDER, reason="CHAINRULE_CUDA_FOLDER names no build of libchainrule_cuda")
-program = pytest.mark.skipif(not PROGRAM.exists(), reason="cuda_time_kernels was not built")
+
+
+def program(test: Callable[..., None]) -> Callable[..., None]:
+    """Needs the program of the emulation's tests."""
+    return pytest.mark.gpu(pytest.mark.skipif(not PROGRAM.exists(), reason="cuda_time_kernels was not built")(test))
 
 
 def test_the_page_is_the_models() -> None:
@@ -57,12 +60,10 @@ def test_costs_by_hand() -> None:
     assert sum(products) == 2 * 128 * 1024 * (2 * 784 + 3 * 1024 + 3 * 10)
 
 
-@cuda
+@pytest.mark.gpu
 @pytest.mark.parametrize("batch", [4, 70, 600, 5000])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_launches_are_those_of_a_step(batch: int, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "_find", lambda device: Path(FOLDER or "") / "libchainrule_cuda.so")
-    monkeypatch.setattr("warnings.filters", [("ignore", None, RuntimeWarning, None, 0)])
+def test_launches_are_those_of_a_step(batch: int, optimizer: str) -> None:
     widths = (5, 33, 40, 10)
     layers = [cr.Input(5), cr.Dense(33, "relu"), cr.Dense(40, "relu"), cr.Dense(10, "softmax")]
     net: Any = cr.Network(layers, seed=1, device="cuda")

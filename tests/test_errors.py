@@ -12,6 +12,8 @@ import pytest
 from chainrule import intake
 from refusal import T, X, Y, chain, put, refused, regression, two
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 WRONG_X: list[tuple[Any, str]] = [
     (X[:, :2], r"\[input_1\] X has shape \(8, 2\): expected \(n, 3\)"),
     (X[0], r"\[input_1\] X has shape \(3,\): expected \(n, 3\)"),

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from refusal import X, Y, chain, refused, two, works
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 
 class Raises(cr.Callback):
     """Raises in one of its methods."""

@@ -13,6 +13,8 @@ import pytest
 from chainrule import reference
 from compare import assert_close
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -131,6 +133,7 @@ def test_steps(rng: np.random.Generator, case: str, penalty: str, batch: int) ->
     assert_close(net.flat_parameters, expected, 1e-9, atol=1e-11)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("case", ["sgd", "momentum", "nesterov"])
 def test_steps_by_layers(rng: np.random.Generator, case: str, penalty: str) -> None:

@@ -13,6 +13,8 @@ import pytest
 from compare import assert_close
 from graph_parts import oracle
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 Array = np.ndarray[Any, np.dtype[Any]]
 ALL: list[Any] = [*cr.losses.KNOWN, cr.Huber(0.25), cr.Quantile((0.1, 0.5, 0.9))]
 OUTPUT = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "poisson": "exp"}
@@ -78,7 +80,7 @@ def test_torchs_losses(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("loss", ALL, ids=str)
-@pytest.mark.parametrize("width", [8, 20000])
+@pytest.mark.parametrize("width", [8, pytest.param(20000, marks=pytest.mark.cpu)])
 def test_one_step_of_each_loss(loss: Any, width: int, rng: np.random.Generator) -> None:
     """fit, loss_and_gradient and evaluate agree with the twin, with weights and a penalty, by chunks and by layers (140,000 weights)."""
     net = network(loss, width)
@@ -95,6 +97,7 @@ def test_one_step_of_each_loss(loss: Any, width: int, rng: np.random.Generator) 
     assert_close(net.flat_parameters, before - 0.125 * flat, 1e-9, atol=1e-12)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("loss", ALL, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_threads_change_no_bit(loss: Any, dtype: str, rng: np.random.Generator) -> None:

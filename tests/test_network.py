@@ -12,6 +12,8 @@ import pytest
 from chainrule import reference
 from compare import assert_close
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 
 def small(**options: object) -> cr.Network:
     """A chain of three transitions."""
@@ -107,6 +109,7 @@ def test_gradient_of_every_pair(rng: np.random.Generator, name: str, loss: str) 
             assert_close(g.parameters[key], d, 1e-10, atol=1e-12, what=key)
 
 
+@pytest.mark.cpu
 def test_views_write_through(rng: np.random.Generator) -> None:
     """W[k] is the network's own memory, and stays so after fit and reset."""
     net = small()

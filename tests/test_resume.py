@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from compare import assert_close
 
+pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -97,6 +99,7 @@ def test_twice_five_epochs_are_ten(tmp_path: Path, dtype: str, optimizer: str, b
         assert not np.shares_memory(parts.flat_parameters, moved.flat_parameters)
 
 
+@pytest.mark.cpu
 def test_ten_times_one_epoch_by_layers() -> None:
     """The same where the network goes layer by layer, with validation by a fraction."""
     x, y = data()

@@ -53,12 +53,17 @@ def step_table(card: Card, optimizer: str) -> list[str]:
         products = sum(c.work(card) for c in calls if c.kernel == "gemm")
         others = sum(c.work(card) for c in calls if c.kernel != "gemm")
         gaps, flop = sum(c.gaps(card) for c in calls), sum(c.operations for c in calls)
-        total = products + others + gaps
+        total = step_seconds(card, batch, optimizer)
         times = (sum(c.floor(card) for c in calls), products, others, gaps, total)
         cells = [f"{batch:,}", str(sum(c.launches(card) for c in calls)), number(sum(c.bytes for c in calls) / 1e6), number(flop / 1e9)]
         cells += [number(1e6 * t) for t in times] + [f"{batch / total / 1e6:.2f} M", f"{flop / total / card.rate:.0%}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def step_seconds(card: Card, batch: int, optimizer: str = "momentum") -> float:
+    """Return the predicted time of a training step: its kernels at work, and the gaps between them."""
+    return sum(c.work(card) + c.gaps(card) for c in training_step(WIDTHS, batch, optimizer=optimizer))
 
 
 def number(x: float) -> str:

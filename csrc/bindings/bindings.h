@@ -13,5 +13,8 @@ void bind_functional(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_network(py::module_& m);
 void bind_devices(py::module_& m);
+void bind_dlpack(py::module_& m);
+
+py::object loaded_device_library();  // what build_info() says of it; None where none was loaded
 
 }  // namespace chainrule::bindings

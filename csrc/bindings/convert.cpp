@@ -203,10 +203,23 @@ Source sparse_source(const py::object& x, const std::string& name) {
   for (Index i = 0; i < s.rows; ++i) s.csr.extent(i, name);
   return s;
 }
+// interchange.CardArray: C-contiguous, of the network's dtype and on its card
+Source card_source(const py::object& x, const std::string& name) {
+  Source s;
+  s.name = name;
+  const auto shape = x.attr("shape").cast<std::vector<Index>>();
+  s.rows = shape.at(0);
+  s.shape.assign(shape.begin() + 1, shape.end());
+  for (Index n : s.shape) s.size = checked_multiply(s.size, n);
+  return s;
+}
 }  // namespace
 
 Source source(const py::object& object, const std::string& name) {
-  if (py::hasattr(object, "indptr")) return sparse_source(object, name);
+  if (!py::isinstance<py::array>(object)) {
+    if (py::hasattr(object, "indptr")) return sparse_source(object, name);
+    if (is_on_card(object)) return card_source(object, name);
+  }
   const auto a = object.cast<py::array>();
   Source s;
   s.name = name;
@@ -248,6 +261,12 @@ std::unique_ptr<Arrays<T>> arrays(const Graph& graph, const py::list& inputs, co
       d.sparse.resize(inputs.size(), 0);
       d.sparse[j] = 1;
     }
+    const bool there = is_on_card(a);
+    if (there) {
+      d.on_device.resize(inputs.size(), nullptr);
+      d.on_device[j] = rows_on_card<T>(a);
+    }
+    result->on_card = there && (j == 0 || result->on_card);
     result->keep.push_back(a);
   }
   CR_CHECK(targets.empty() || targets.size() == graph.outputs.size(), "got ", targets.size(), " targets: expected ", graph.outputs.size());

@@ -32,13 +32,20 @@ std::vector<Segment> segments(const Graph& graph, std::vector<Segment> plain, co
 std::vector<Augmentation> augmentations(const Graph& graph, const py::list& augment);
 py::tuple shape_tuple(const Shape& s);
 
-Source source(const py::object& array, const std::string& name);  // a NumPy array, or an intake.Csr
+Source source(const py::object& array, const std::string& name);  // a NumPy array, an intake.Csr or an interchange.CardArray
+inline bool is_on_card(const py::object& array) { return !py::isinstance<py::array>(array) && py::hasattr(array, "address"); }
+// The rows of an interchange.CardArray; null where there are none.
+template <class T>
+const T* rows_on_card(const py::object& array) {
+  return reinterpret_cast<const T*>(array.attr("address").cast<std::uintptr_t>());
+}
 
 // The arrays of a call, kept alive while the core reads them.
 template <class T>
 struct Arrays {
   Data<T> data;
   std::vector<py::object> keep;
+  bool on_card = false;  // all inputs lie there
 };
 // inputs: one array an Input. targets: [] or one dict an output: {"y": array or None, "labels": bool, "s": array or None, "custom": callable or None,
 // "levels": columns of the output for one of y, 1 by default}

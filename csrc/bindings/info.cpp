@@ -37,7 +37,7 @@ py::dict build_info() {
   return py::dict("version"_a = CHAINRULE_VERSION, "compiler"_a = compiler(), "build_type"_a = CHAINRULE_BUILD_TYPE,
                   "flags"_a = CHAINRULE_BUILD_FLAGS,
                   "blas"_a = py::dict("name"_a = CHAINRULE_BLAS_NAME, "version"_a = blas_version, "core"_a = blas_core()),
-                  "isa"_a = py::dict("in_use"_a = isa_in_use(), "available"_a = words(isa_available())), "cuda"_a = false,
+                  "isa"_a = py::dict("in_use"_a = isa_in_use(), "available"_a = words(isa_available())), "cuda"_a = loaded_device_library(),
                   "random_version"_a = random_version, "threads"_a = num_threads());
 }
 
@@ -52,8 +52,8 @@ void bind_info(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Use at most n threads from the next call on; the bits of the results do not depend on it.");
   m.def("build_info", &build_info,
-        "What this build is: version, compiler, build_type, flags, blas (name, version, core in use), isa (in_use, available), cuda, random_version\n"
-        "and threads (how many fit and predict may use).");
+        "What this build is: version, compiler, build_type, flags, blas (name, version, core in use), isa (in_use, available), cuda (the\n"
+        "library that was loaded for it, or None), random_version and threads (how many fit and predict may use).");
 }
 
 }  // namespace chainrule::bindings

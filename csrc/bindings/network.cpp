@@ -25,11 +25,13 @@ void require_learned(const std::string* name, const char* what) {
 }
 
 template <class T>
-py::list predict_arrays(Handle<T>& h, const py::list& inputs) {
+py::list predict_arrays(const std::shared_ptr<Handle<T>>& handle, const py::list& inputs) {
+  Handle<T>& h = *handle;
   Network<T>& net = *h.net;
   const Reading reading(net.gate, "predict");
   require_learned(net.unlearned(), "predict");
   const auto a = arrays<T>(net.graph, inputs, py::list(), false, false);
+  if (a->on_card) return predict_there(handle, a->data);
   py::list result;
   std::vector<T*> outputs;
   for (int v : net.graph.outputs) {
@@ -64,9 +66,10 @@ py::tuple evaluate_arrays(Handle<T>& h, const py::list& inputs, const py::list& 
 
 // Raises at the first row that holds NaN or inf, or a number that T cannot hold.
 template <class T>
-void check_finite(const py::object& array, const std::string& name) {
+void check_finite(Handle<T>& h, const py::object& array, const std::string& name) {
   Source s = source(array, name);
   s.check = true;
+  if (is_on_card(array)) return check_finite_there(h, rows_on_card<T>(array), s);
   const bool sparse = s.csr.indptr != nullptr;
   const Index block = sparse ? 1024 : std::max<Index>(1, 16384 / std::max<Index>(1, s.size));
   std::vector<T> buffer(sparse ? 0 : static_cast<std::size_t>(block * s.size));
@@ -209,7 +212,7 @@ void bind(py::module_& m, const char* name) {
       [](const Handle<T>& h, const py::list& inputs, const py::list& targets) { arrays<T>(h.net->graph, inputs, targets, false, false); },
       py::arg("inputs"), py::arg("targets"));
   c.def(
-      "check_finite", [](const Handle<T>&, const py::object& a, const std::string& name) { check_finite<T>(a, name); }, py::arg("array"),
+      "check_finite", [](Handle<T>& h, const py::object& a, const std::string& name) { check_finite(h, a, name); }, py::arg("array"),
       py::arg("name"));
   c.def("stop", [](Handle<T>& h) { h.net->stop = true; });
   c.def("clear_gradients", [](Handle<T>& h) {
@@ -235,7 +238,7 @@ void bind(py::module_& m, const char* name) {
       },
       py::arg("what") = "load");
   c.def("write_unlock", [](Handle<T>& h) { h.net->gate.leave_writer(); });
-  bind_device<T>(c);
+  bind_device<T>(m, c, name);
   bind_fit<T>(m, c, name);
   bind_tape<T>(m, c, name);
 }

@@ -68,6 +68,41 @@ struct Handle {
   };
 };
 
+inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+// Numbers in a card's memory that Python reads and writes: a block of a network, or what it has predicted. Keeps the network.
+template <class T>
+class CardMemory {
+ public:
+  CardMemory(std::shared_ptr<Handle<T>> h, std::string block);  // "parameters" or "gradients"
+  CardMemory(std::shared_ptr<Handle<T>> h, DeviceBlock<T> own) : handle_(std::move(h)), own_(std::move(own)) {}
+  ~CardMemory() {
+    if (own_.size() == 0 || handle_->card->device.abandoned()) return;
+    const typename Handle<T>::Turn turn(*handle_, "free");
+    own_ = DeviceBlock<T>();
+  }
+  CardMemory(const CardMemory&) = delete;
+  CardMemory& operator=(const CardMemory&) = delete;
+
+  T* data() const { return own_.data(); }
+  py::array_t<T> read(Index first, Index n) const;
+  void write(Index first, const py::array_t<T, py::array::c_style | py::array::forcecast>& values) const;
+  std::uintptr_t address() const;  // of the first number, once all that was asked for is done
+
+ private:
+  const DeviceBlock<T>& numbers() const;
+  std::shared_ptr<Handle<T>> handle_;
+  std::string block_;  // empty: own_
+  DeviceBlock<T> own_;
+};
+
+// Of rows that lie on the card: the outputs stay there, [(memory, shape)].
+template <class T>
+py::list predict_there(const std::shared_ptr<Handle<T>>& h, const Data<T>& data);
+// Raises at the first row on the card that holds NaN or inf; the host sees rows only where there is one.
+template <class T>
+void check_finite_there(Handle<T>& h, const T* x, const Source& s);
+
 // predict(x) of one C-contiguous array of the network's own dtype, None for anything else; direct.cpp says why it is apart, and what `finite` takes
 template <class T>
 py::object direct_predict(const py::object& network, bool finite);
@@ -88,7 +123,7 @@ void adapt(Handle<T>& h, const Data<T>& data, const std::vector<Index>* subset, 
 
 // The blocks of a network on a card as Python reads and writes them
 template <class T>
-void bind_device(py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c);
+void bind_device(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, const std::string& name);
 template <class T>
 void bind_fit(py::module_& m, py::class_<Handle<T>, std::shared_ptr<Handle<T>>>& c, const std::string& name);
 template <class T>

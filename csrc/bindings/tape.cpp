@@ -9,8 +9,6 @@ namespace chainrule::bindings {
 
 namespace {
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 template <class T>
 Job<T> job_for(Network<T>& net, const Feed<T>& feed, const Data<T>& data, Signals& signals, std::uint32_t step,
                const std::vector<LossChoice>* losses = nullptr) {

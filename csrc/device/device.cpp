@@ -8,17 +8,6 @@ namespace chainrule {
 namespace {
 double giga(std::size_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
-// The first process that makes a context; a child of it cannot have one of its own.
-std::once_flag first;
-unsigned first_generation = 0;
-void refuse_in_child(const char* what) {
-  std::call_once(first, [] { first_generation = fork_generation(); });
-  if (first_generation != fork_generation())
-    throw StateError(text("[", what,
-                          "] CUDA was used before this process was forked, and does not work in it: begin processes by "
-                          "multiprocessing's 'spawn', or use device='cpu'"));
-}
-
 // Products of float32 on tensor cores, whose factors have 10 bits behind the point: only where it was asked for.
 bool tf32() {
   const char* value = std::getenv("CHAINRULE_TF32");
@@ -29,7 +18,6 @@ bool tf32() {
 }  // namespace
 
 Device::Device(const DeviceLibrary& library_, int index_) : library(library_), index(index_), generation_(fork_generation()) {
-  refuse_in_child("network");
   const int count = count_devices(library);
   CR_CHECK(index < count, "[network] device is 'cuda:", index, "': this machine has ", count,
            count == 1 ? " device, 'cuda:0'" : " devices, from 'cuda:0'");
@@ -37,8 +25,9 @@ Device::Device(const DeviceLibrary& library_, int index_) : library(library_), i
   char words[device_text] = "";
   if (const DeviceError error = library.describe(index, &properties, words); error != DeviceError::None) raise(error, words);
   if (std::pair(properties.major, properties.minor) < std::pair(library.least_major, library.least_minor))
-    throw StateError(text("[network] ", name(), " is a ", properties.name, " of compute capability ", properties.major, ".", properties.minor,
+    throw StateError(text("[network] ", name(), " (", properties.name, ") has compute capability ", properties.major, ".", properties.minor,
                           ": chainrule-cuda needs ", library.least_major, ".", library.least_minor, " or later; use device='cpu'"));
+  memory_ = properties.memory;
   DeviceError error = DeviceError::None;
   context_ = library.create(index, tf32(), &error, words);
   if (!context_) raise(error, words);
@@ -49,12 +38,11 @@ Device::~Device() {
 
 void Device::raise(DeviceError error, const char* words) const {
   switch (error) {
-    case DeviceError::NoBlas: throw StateError(text("[", name(), "] cuBLAS cannot be used (", words, "): install nvidia-cublas>=13,<14"));
     case DeviceError::OutOfMemory: {
       std::size_t free = 0, total = 0;
       if (context_) library.memory(context_, &free, &total);
-      throw StateError(text("[", name(), "] out of memory (", words, "): ", giga(free), " GB of ", giga(total),
-                            " GB are free; use a smaller batch_size, a smaller network, or device='cpu'"));
+      const std::string left = context_ ? text(": ", giga(free), " GB of ", giga(total), " GB are free") : "";
+      throw StateError(text("[", name(), "] out of memory (", words, ")", left, "; use a smaller batch_size, a smaller network, or device='cpu'"));
     }
     default: throw StateError(text("[", name(), "] ", words));
   }

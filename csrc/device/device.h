@@ -25,6 +25,7 @@ class Device {
   const DeviceLibrary& library;
   const int index;
   DeviceContext* context() const { return context_; }
+  Index memory() const { return memory_; }  // of the card, bytes in all
   std::string name() const { return "cuda:" + std::to_string(index); }
   bool abandoned() const { return generation_ != fork_generation(); }  // a forked child has no CUDA of its parent's
 
@@ -53,6 +54,7 @@ class Device {
   [[noreturn]] void raise(DeviceError error, const char* words) const;
 
   DeviceContext* context_ = nullptr;
+  Index memory_ = 0;
   unsigned generation_;
   mutable std::recursive_mutex mutex_;  // recursive: a loss of the user's own may predict with the network that is being trained
 };

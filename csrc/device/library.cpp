@@ -7,16 +7,19 @@
 #include <mutex>
 
 #include "tensor/check.h"
+#include "tensor/parallel.h"
 
 namespace chainrule {
 
 namespace {
 std::atomic<const DeviceLibrary*> loaded{nullptr};
-}
+std::once_flag first;
+unsigned first_generation = 0;
+}  // namespace
 
 const DeviceLibrary* device_library() { return loaded; }
 
-const DeviceLibrary& load_device_library(const std::string& path) {
+const DeviceLibrary& load_device_library(const std::string& path, const std::string& version) {
   if (const DeviceLibrary* library = loaded) return *library;
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw StateError(text("[cuda] ", path, " cannot be loaded: ", dlerror()));
@@ -24,13 +27,22 @@ const DeviceLibrary& load_device_library(const std::string& path) {
   const DeviceLibrary* library = entry ? entry(device_abi) : nullptr;
   if (!library) {
     dlclose(handle);
-    throw StateError(text("[cuda] ", path, " is of another version of chainrule: install chainrule and chainrule-cuda of the same one"));
+    throw StateError(text("[cuda] ", path, " does not belong to chainrule ", version, ": install chainrule-cuda==", version));
   }
   loaded = library;  // two threads that come first load the same file, which the loader maps once
   return *library;
 }
 
+void refuse_in_child(const char* what) {
+  std::call_once(first, [] { first_generation = fork_generation(); });
+  if (first_generation != fork_generation())
+    throw StateError(text("[", what,
+                          "] CUDA was used before this process was forked, and does not work in it: begin processes by "
+                          "multiprocessing's 'spawn', or use device='cpu'"));
+}
+
 int count_devices(const DeviceLibrary& library) {
+  refuse_in_child("cuda");
   int count = 0;
   char words[device_text] = "";
   const DeviceError error = library.devices(&count, words);

@@ -3,6 +3,7 @@
 // compiler. No exception crosses it: what fails stays in the context as the first error, every later call in it does nothing, and the core asks.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/kernels.h"
 
@@ -42,6 +43,8 @@ struct DeviceLibrary {
   // `count` >= 0 devices; text says why there are none
   DeviceError (*devices)(int* count, char* text);
   DeviceError (*describe)(int device, DeviceProperties* out, char* text);
+  // The card in whose memory p lies (managed memory too), -1 where it is the host's
+  DeviceError (*locate)(const void* p, int* device, char* text);
 
   // Null where *error and text say why. tf32: products of float32 may round their factors to 10 bits
   DeviceContext* (*create)(int device, bool tf32, DeviceError* error, char* text);
@@ -73,6 +76,11 @@ struct DeviceLibrary {
   void (*destroy_event)(DeviceContext* context, DeviceEvent* event);
   void (*record)(DeviceContext* context, DeviceEvent* event);
   void (*wait)(DeviceContext* context, DeviceEvent* event);  // the host, until the stream has passed it; an event never recorded: not at all
+
+  // Others who compute on the card: our stream, for them to wait for or to be waited for; and what comes now waits for what theirs was asked for.
+  // By number, as __dlpack__ and __cuda_array_interface__ count: a pointer, or 1 and 2 for the legacy default stream and the thread's own.
+  std::uintptr_t (*stream)(DeviceContext* context);
+  void (*follow)(DeviceContext* context, std::uintptr_t stream);
 
   // Of the context that the thread has entered. `isa` is "cuda".
   const Kernels<float>* f32;

@@ -41,6 +41,7 @@ struct Outcome {
   double loss, penalty;              // of the step: sum over outputs of scale * value; sum_j lam_j J_j(W) at W before the step
   double norm_square;                // of the gradient of the objective, where DeviceKernels::penalised_norm was called
   double total, penalties, weights;  // of the epoch: sums of weight (loss + penalty), weight penalty, weight
+  double last;                       // loss + penalty of the last step that ended without a fault
   Index steps;                       // ended without a fault
   std::uint32_t fault, overflow;     // overflow: this step's update left w or a second moment that is not finite
 };
@@ -258,8 +259,8 @@ struct DeviceKernels {
   // *hits += sum of s_i over the rows that are right: by_row: the largest x_m is the target's (the first of equals); else the share of x_m > threshold
   // that agrees with y_m > 1/2
   void (*count_hits)(double* hits, const LossArgs<T>& q, bool by_row, T threshold);
-  // fault |= LossFault if loss or penalty is not finite, |= UpdateFault if overflow. No fault: total += weight (loss + penalty), penalties += weight penalty,
-  // weights += weight, ++steps. loss = penalty = overflow = 0.
+  // fault |= UpdateFault if overflow, or if the penalty is not finite: the update is done by then. No fault: total += weight (loss + penalty),
+  // penalties += weight penalty, weights += weight, last = loss + penalty, ++steps. loss = penalty = overflow = 0.
   void (*end_step)(Outcome* outcome, double weight);
 };
 

@@ -10,13 +10,14 @@ namespace {
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 }  // namespace
 
-// Samples that go through together, a function of the plan alone: their values take at most 1 GB of float32.
+// Samples that go through together, a function of the plan and the card: their values take at most 1 GB of float32 and an eighth of its memory.
 template <class T>
 Index DeviceExecutor<T>::block_rows() const {
   if (plan_.whole_batch || plan_.mode.keep) return std::max<Index>(1, job_.n);
   Index each = 0;
   plan_.layout(1, job_.time, each);
-  return std::clamp<Index>((Index{1} << 28) / std::max<Index>(1, each), 1, std::max<Index>(1, job_.n));
+  const Index most = std::min(Index{1} << 28, device_.memory() / static_cast<Index>(8 * sizeof(T)));
+  return std::clamp<Index>(most / std::max<Index>(1, each), 1, std::max<Index>(1, job_.n));
 }
 
 template <class T>
@@ -114,7 +115,8 @@ bool DeviceExecutor<T>::at_output(const Step& step) const {
 }
 
 template <class T>
-void DeviceExecutor<T>::predict(DeviceSpace<T>& space, T* const* outputs) {
+void DeviceExecutor<T>::predict(DeviceSpace<T>& space, T* const* outputs, bool there) {
+  const auto& copy = there ? device_.library.copy : device_.library.to_host;
   const Index block = block_rows();
   for (Index first = 0; first < job_.n; first += block) {
     if (job_.cancel && job_.cancel->check(0)) throw Interrupted();
@@ -123,7 +125,7 @@ void DeviceExecutor<T>::predict(DeviceSpace<T>& space, T* const* outputs) {
     for (std::size_t j = 0; j < plan_.outputs.size(); ++j) {
       const int v = plan_.values[at(plan_.outputs[j])].root;
       const Index size = plan_.graph.ops[at(v)].shape.size(job_.time);
-      device_.library.to_host(device_.context(), outputs[j] + first * size, steps_.a_of(v, space.pointers), at(n * size) * sizeof(T));
+      copy(device_.context(), outputs[j] + first * size, steps_.a_of(v, space.pointers), at(n * size) * sizeof(T));
     }
   }
   device_.synchronize();

@@ -19,10 +19,12 @@ class DeviceExecutor {
         job_(steps_.job),
         more_(net.device.template more<T>()) {}
 
+  // Takes the workspace that `compute` will use.
+  void reserve(DeviceSpace<T>& space) const { space.fit(device_, plan_, block_rows(), job_.time); }
   // Forward, losses and, if the plan has gradients, backward. outcome->loss += the objective without penalties; hits (by output) may be null.
   void compute(DeviceSpace<T>& space, T* gradients, Outcome* outcome, double* hits);
-  // Forward only; output j goes to outputs[j] (n, ...) in the host's memory, once the stream has been waited for.
-  void predict(DeviceSpace<T>& space, T* const* outputs);
+  // Forward only; output j goes to outputs[j] (n, ...) in the host's memory, or (there) in the card's. Waits for it.
+  void predict(DeviceSpace<T>& space, T* const* outputs, bool there = false);
   // The user's own loop, as Executor's; da lies on the card.
   void forward_all(DeviceSpace<T>& space) { forward_all(space, 0, job_.n); }
   void forward_all(DeviceSpace<T>& space, Index first, Index n);

@@ -72,9 +72,10 @@ bool DeviceNetwork<T>::prepare_training(const OptimizerSpec& o) {
   TrainingState<T>& s = net.training;
   const bool same = s.optimizer && s.optimizer->type == o.type && s.optimizer->blocks() == o.blocks();
   if (!same) {
+    const auto block = [&](bool wanted) { return wanted ? DeviceBlock<T>(device, net.graph.n_parameters) : DeviceBlock<T>(); };
+    DeviceBlock<T> first = block(o.blocks() >= 1), second = block(o.blocks() >= 2);  // or there is no memory, and all is as before
     s.step = s.epoch = 0;
-    v = o.blocks() >= 1 ? DeviceBlock<T>(device, net.graph.n_parameters) : DeviceBlock<T>();
-    m = o.blocks() >= 2 ? DeviceBlock<T>(device, net.graph.n_parameters) : DeviceBlock<T>();
+    v = std::move(first), m = std::move(second);
   }
   s.optimizer = o;
   return same;

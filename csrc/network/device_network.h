@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A network on a card: its blocks there, the workspace, and the rows on their way to it. The graph, the plans and the gate stay in Network.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "device/device.h"
@@ -39,9 +40,20 @@ class Staging {
   void send(V* to, const V* from, Index n) {
     send_bytes(to, from, n * static_cast<Index>(sizeof(V)));
   }
+  // n rows of `size` numbers, a piece at a time: fetch(first, n, room) says where rows [first, first + n) are, in `room` or elsewhere
+  template <class V, class F>
+  void send_rows(V* to, Index n, Index size, F&& fetch) {
+    const Index step = std::max<Index>(1, piece / std::max<Index>(1, size));
+    for (Index first = 0; first < n && size > 0; first += step) {
+      const Index m = std::min(step, n - first);
+      const V* from = fetch(first, m, room<V>(m * size));
+      send(to + first * size, from, m * size);
+    }
+  }
 
  private:
-  static constexpr std::size_t buffers = 4;  // two batches of x and y
+  static constexpr std::size_t buffers = 4;       // two batches of x and y
+  static constexpr Index piece = Index{1} << 22;  // numbers a copy: 16 MB of float32 pinned
   struct Buffer {
     PinnedBlock<char> memory;
     DeviceEvent* copied = nullptr;

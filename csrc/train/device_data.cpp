@@ -7,7 +7,6 @@ namespace chainrule {
 
 namespace {
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-constexpr Index piece = Index{1} << 22;  // numbers a copy: 16 MB of float32 pinned
 }  // namespace
 
 template <class T>
@@ -29,14 +28,9 @@ template <class T>
 DeviceData<T>::DeviceData(DeviceNetwork<T>& net, const Data<T>& data) {
   const Device& device = net.device;
   const BatchFeed<T> all(data, nullptr, 0, data.rows);
-  // fetch(first, n, room) -> rows [first, first + n), `size` numbers each
   const auto copy = [&]<class V>(DeviceBlock<V>& to, Index size, auto&& fetch) {
     to = DeviceBlock<V>(device, checked_multiply(data.rows, size));
-    const Index step = std::max<Index>(1, piece / std::max<Index>(1, size));
-    for (Index first = 0; first < data.rows && size > 0; first += step) {
-      const Index n = std::min(step, data.rows - first);
-      net.staging.send(to.data() + first * size, fetch(first, n, net.staging.template room<V>(n * size)), n * size);
-    }
+    net.staging.send_rows(to.data(), data.rows, size, fetch);
   };
   inputs.resize(data.inputs.size());
   for (std::size_t j = 0; j < data.inputs.size(); ++j)
@@ -80,7 +74,7 @@ const T* DeviceFeed<T>::input(int j, Index first, Index n, T* buffer) const {
     return buffer;
   }
   if (all_) return rows(all_->inputs[at(j)].data(), size, first, n, buffer);
-  net_.staging.send(buffer, host_.input(j, first, n, net_.staging.template room<T>(n * size)), n * size);
+  net_.staging.send_rows(buffer, n, size, [&](Index begin, Index m, T* room) { return host_.input(j, first + begin, m, room); });
   return buffer;
 }
 template <class T>
@@ -92,24 +86,28 @@ void DeviceFeed<T>::target(int j, Index first, Index n, std::int32_t*, T*, const
   const T* host_y = nullptr;
   labels = nullptr, y = nullptr;
   if (t.labels) {
-    std::int32_t* room = room_for(net_.device, batch.labels, count);
-    labels = room;
+    std::int32_t* to = room_for(net_.device, batch.labels, count);
+    labels = to;
     if (!all_) {
-      host_.target(j, first, n, net_.staging.template room<std::int32_t>(count), nullptr, host_labels, host_y);
-      net_.staging.send(room, host_labels, count);
+      net_.staging.send_rows(to, n, size, [&](Index begin, Index m, std::int32_t* room) {
+        host_.target(j, first + begin, m, room, nullptr, host_labels, host_y);
+        return host_labels;
+      });
     } else if (host_.index()) {
-      net_.device.template more<T>().gather_labels(room, all_->outputs[at(j)].labels.data(), index_.data() + first, n, size);
+      net_.device.template more<T>().gather_labels(to, all_->outputs[at(j)].labels.data(), index_.data() + first, n, size);
     } else {
       labels = all_->outputs[at(j)].labels.data() + (host_.base() + first) * size;
     }
   } else {
-    T* room = room_for(net_.device, batch.y, count);
-    y = room;
+    T* to = room_for(net_.device, batch.y, count);
+    y = to;
     if (all_) {
-      y = rows(all_->outputs[at(j)].y.data(), size, first, n, room);
+      y = rows(all_->outputs[at(j)].y.data(), size, first, n, to);
     } else {
-      host_.target(j, first, n, nullptr, net_.staging.template room<T>(count), host_labels, host_y);
-      net_.staging.send(room, host_y, count);
+      net_.staging.send_rows(to, n, size, [&](Index begin, Index m, T* room) {
+        host_.target(j, first + begin, m, nullptr, room, host_labels, host_y);
+        return host_y;
+      });
     }
   }
 }
@@ -117,11 +115,11 @@ template <class T>
 const T* DeviceFeed<T>::weights(int j, Index first, Index n, T*) const {
   const auto& t = data_.targets[at(j)];
   if (!t.weighted) return nullptr;
-  const Index count = n * t.rows_per_sample;
-  T* room = room_for(net_.device, of_batch_[at(j)].s, count);
-  if (all_) return rows(all_->outputs[at(j)].s.data(), t.rows_per_sample, first, n, room);
-  net_.staging.send(room, host_.weights(j, first, n, net_.staging.template room<T>(count)), count);
-  return room;
+  const Index size = t.rows_per_sample;
+  T* to = room_for(net_.device, of_batch_[at(j)].s, n * size);
+  if (all_) return rows(all_->outputs[at(j)].s.data(), size, first, n, to);
+  net_.staging.send_rows(to, n, size, [&](Index begin, Index m, T* room) { return host_.weights(j, first + begin, m, room); });
+  return to;
 }
 
 template class DeviceData<float>;

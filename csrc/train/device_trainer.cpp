@@ -56,6 +56,23 @@ DeviceTrainer<T>::~DeviceTrainer() {
 }
 
 template <class T>
+const Plan& DeviceTrainer<T>::plan() {
+  Mode mode;
+  mode.losses = kinds(spec_.losses);
+  mode.gradients = mode.training = true;
+  return net_.net.plan(mode);
+}
+// Of what n rows a step need, before the data set takes its part of what is free.
+template <class T>
+void DeviceTrainer<T>::make_room(Index n, Index time) {
+  Job<T> job;
+  job.n = n, job.time = time;
+  DeviceExecutor<T>(net_, plan(), job).reserve(net_.space);
+  net_.gradients();
+  if (backup_.size() != net_.parameters.size()) backup_ = DeviceBlock<T>(device_, net_.parameters.size());
+}
+
+template <class T>
 void DeviceTrainer<T>::keep() {
   if (backup_.size() != net_.parameters.size()) backup_ = DeviceBlock<T>(device_, net_.parameters.size());
   net_.parameters.copy_to(backup_);
@@ -85,12 +102,9 @@ bool DeviceTrainer<T>::enqueue(const DeviceFeed<T>& feed, Index n, Index time, C
   double weight = 0;
   for (std::size_t j = 0; j < spec_.losses.size(); ++j) weight += feed.sum_of_weights(static_cast<int>(j));
   if (n == 0 || !(weight > 0)) return false;
-  Mode mode;
-  mode.losses = kinds(spec_.losses);
-  mode.gradients = mode.training = true;
   Job<T> job = job_for<T>(net_, feed, n, time, cancel);
   job.losses = spec_.losses.data();
-  DeviceExecutor<T>(net_, net_.net.plan(mode), job).compute(net_.space, net_.gradients().data(), net_.outcome.data(), nullptr);
+  DeviceExecutor<T>(net_, plan(), job).compute(net_.space, net_.gradients().data(), net_.outcome.data(), nullptr);
   commit(weight / static_cast<double>(spec_.losses.size()), weight);
   return true;
 }
@@ -123,18 +137,20 @@ Outcome DeviceTrainer<T>::settle() {
   net_.outcome.read(&outcome, 0, 1);
   device_.synchronize();
   net_.net.training.step = before_ + outcome.steps;
+  if (outcome.steps > 0) last_loss_ = outcome.last;
   return outcome;
 }
 
 template <class T>
 EpochReport DeviceTrainer<T>::epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel) {
   const OnDevice use(device_, "fit");
+  const Index n = subset ? static_cast<Index>(subset->size()) : data.rows, batch = std::min(spec_.batch_size, n);
   if (data_of_ != &data) {
-    data_.reset();
+    data_.reset(), data_of_ = nullptr;
+    make_room(batch, data.time);
     if (DeviceData<T>::fits(device_, data)) data_.emplace(net_, data);
     data_of_ = &data;
   }
-  const Index n = subset ? static_cast<Index>(subset->size()) : data.rows, batch = std::min(spec_.batch_size, n);
   EpochOrder order(subset, n, batch, spec_.shuffle, net_.net.seed, begin_epoch());
   BatchFeed<T> host(data, nullptr, 0, 0);
   DeviceFeed<T> feed(net_, data, host, data_ ? &*data_ : nullptr, 0);
@@ -171,7 +187,6 @@ EpochReport DeviceTrainer<T>::epoch(const Data<T>& data, const std::vector<Index
   }
   report.loss = outcome.weights > 0 ? outcome.total / outcome.weights : none;
   report.penalty = outcome.weights > 0 ? outcome.penalties / outcome.weights : none;
-  last_loss_ = report.loss;
   return report;
 }
 
@@ -190,7 +205,7 @@ bool DeviceTrainer<T>::step(const Data<T>& data, Cancel& cancel, double& loss, d
   if (outcome.fault) diverged(feed, data.rows, data.time, outcome);
   if (!done) return false;
   weight = outcome.weights;
-  last_loss_ = loss = outcome.total / outcome.weights;
+  loss = outcome.total / outcome.weights;
   return true;
 }
 
@@ -282,13 +297,13 @@ Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses
 }
 
 template <class T>
-void predict(DeviceNetwork<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target) {
+void predict(DeviceNetwork<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target, bool there) {
   const OnDevice use(net.device, "predict");
   Mode mode;
   mode.target = target;
   const BatchFeed<T> host(data, nullptr, 0, data.rows);
   const DeviceFeed<T> feed(net, data, host, nullptr, data.rows);
-  DeviceExecutor<T>(net, net.net.plan(mode), job_for<T>(net, feed, data.rows, data.time, cancel)).predict(net.space, outputs);
+  DeviceExecutor<T>(net, net.net.plan(mode), job_for<T>(net, feed, data.rows, data.time, cancel)).predict(net.space, outputs, there);
 }
 
 template <class T>
@@ -311,7 +326,7 @@ template Evaluation evaluate<float>(DeviceNetwork<float>&, const std::vector<Los
 template Evaluation evaluate<double>(DeviceNetwork<double>&, const std::vector<LossChoice>&, const Data<double>&, const std::vector<Index>*, Cancel&);
 template void adapt<float>(DeviceNetwork<float>&, const Data<float>&, const std::vector<Index>*, Cancel&);
 template void adapt<double>(DeviceNetwork<double>&, const Data<double>&, const std::vector<Index>*, Cancel&);
-template void predict<float>(DeviceNetwork<float>&, const Data<float>&, float* const*, Cancel&, int);
-template void predict<double>(DeviceNetwork<double>&, const Data<double>&, double* const*, Cancel&, int);
+template void predict<float>(DeviceNetwork<float>&, const Data<float>&, float* const*, Cancel&, int, bool);
+template void predict<double>(DeviceNetwork<double>&, const Data<double>&, double* const*, Cancel&, int, bool);
 
 }  // namespace chainrule

@@ -18,7 +18,7 @@ class DeviceTrainer {
   DeviceTrainer(const DeviceTrainer&) = delete;
   DeviceTrainer& operator=(const DeviceTrainer&) = delete;
 
-  // As Trainer's. `data` is copied to the card at the first epoch, if it fits, and has to stay as it is.
+  // As Trainer's. `data` is copied to the card at the first epoch if it fits beside all else, and has to stay as it is; if not, its batches are sent.
   EpochReport epoch(const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
   Index begin_epoch();
   bool step(const Data<T>& data, Cancel& cancel, double& loss, double& weight);
@@ -30,6 +30,8 @@ class DeviceTrainer {
     DeviceEvent* done = nullptr;
     Index first = 0;  // its first row in the epoch
   };
+  const Plan& plan();
+  void make_room(Index n, Index time);
   void keep();
   bool enqueue(const DeviceFeed<T>& feed, Index n, Index time, Cancel& cancel);
   void commit(double sum_of_weights, double weight);
@@ -56,8 +58,9 @@ class DeviceTrainer {
 template <class T>
 Evaluation evaluate(DeviceNetwork<T>& net, const std::vector<LossChoice>& losses, const Data<T>& data, const std::vector<Index>* subset,
                     Cancel& cancel);
+// there: the outputs' memory is the card's
 template <class T>
-void predict(DeviceNetwork<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target = -1);
+void predict(DeviceNetwork<T>& net, const Data<T>& data, T* const* outputs, Cancel& cancel, int target = -1, bool there = false);
 template <class T>
 void adapt(DeviceNetwork<T>& net, const Data<T>& data, const std::vector<Index>* subset, Cancel& cancel);
 template <class T>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m chainrule demo` and `python -m chainrule info`."""
+"""`python -m chainrule demo`, `python -m chainrule info` and `python -m chainrule cuda-check`."""
 
 from __future__ import annotations
 
@@ -66,18 +66,26 @@ def _at_least(low: int, below: int) -> type[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 0 if it went well."""
     parser = argparse.ArgumentParser(prog="python -m chainrule", description="Neural networks from the formulas.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,info}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,info,cuda-check}")
     shown = commands.add_parser("demo", help="train on the handwritten digits that the package ships")
     shown.add_argument("--seed", type=_at_least(0, 2**64), default=0, help="of the network (default 0)")
     shown.add_argument("--epochs", type=_at_least(1, 10**6), default=30, help="default 30")
     shown.add_argument("--out", type=Path, default=Path("digits.safetensors"), help="where the model is saved")
     commands.add_parser("info", help="how the package was built and what it runs on")
+    card = commands.add_parser("cuda-check", help="compare a CUDA device with the CPU, test it and time it")
+    card.add_argument("--device", default="cuda")
+    card.add_argument("--out", type=Path, default=Path("cuda-check.json"), help="what was found, as JSON")
+    card.add_argument("--checkout", type=Path, default=Path(), help="a copy of the repository, whose tests are run (default: here)")
     given = parser.parse_args(arguments)
     if given.command == "info":
         info()
         return 0
-    if not given.out.parent.is_dir():  # said before the training, not after it
+    if not given.out.parent.is_dir():  # said before the work, not after it
         parser.error(f"--out: there is no folder {given.out.parent}")
+    if given.command == "cuda-check":
+        from chainrule import cuda_check
+
+        return cuda_check.run(given.device, given.out, given.checkout)
     try:
         demo(given.seed, given.epochs, given.out)
     except KeyboardInterrupt:

@@ -52,7 +52,7 @@ class Weights(Sequence[Any]):
         value = np.asarray(value)
         if value.shape != target.shape and value.ndim != 0:
             raise ValueError(f"[{k}] got shape {value.shape}: expected {target.shape}")
-        np.copyto(target, value, casting="same_kind")
+        target[...] = value.astype(target.dtype, casting="same_kind", copy=False)
 
     def __len__(self) -> int:
         return len(self._arrays)

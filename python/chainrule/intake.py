@@ -15,6 +15,7 @@ from chainrule import losses as _losses
 from chainrule import penalties as _penalties
 
 if TYPE_CHECKING:
+    from chainrule.interchange import CardArray
     from chainrule.network import Network
 
 __all__ = ["CHECKED_UP_FRONT", "Batches"]
@@ -53,6 +54,8 @@ def numeric(x: Any, who: str) -> Array:
         a = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"[{who}] is no array: {error}") from None
+    if a.dtype.kind == "O" and not isinstance(x, np.ndarray) and hasattr(x, "__dlpack__"):  # all that it has
+        a = np.from_dlpack(x)
     if a.dtype.kind not in "biuf":
         if hasattr(x, "toarray"):  # only inputs may be sparse
             raise TypeError(f"[{who}] is a sparse {type(x).__name__}: expected a dense array, such as its .toarray()")
@@ -146,16 +149,40 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     return list(given)
 
 
-def inputs(net: Network, X: Any) -> list[Array | Csr]:
-    """Return the arrays of `X`, each dense or sparse, in the order of the network's inputs."""
+def inputs(net: Network, X: Any) -> list[Array | Csr | CardArray]:
+    """Return the arrays of `X`, each dense, sparse or on the network's card, in the order of its inputs."""
     names = net.input_names
     given = by_name(X, names, "X")
     single = len(names) == 1
-    arrays = [array_or_csr(x, "X" if single else n) for x, n in zip(given, names, strict=True)]
+    arrays = [_rows(net, x, "X" if single else n) for x, n in zip(given, names, strict=True)]
     for a, n in zip(arrays, names, strict=True):
         if a.ndim == 0:
             raise ValueError(f"[{n}] X is a single number: expected an array whose first axis counts the samples")
     return arrays
+
+
+def _rows(net: Network, x: Any, who: str) -> Array | Csr | CardArray:
+    if type(x) is not np.ndarray and _may_lie_elsewhere(x):
+        from chainrule import interchange
+
+        if interchange.lies_on_a_card(x):
+            return interchange.rows(net, x, who)
+    return array_or_csr(x, who)
+
+
+def _may_lie_elsewhere(x: Any) -> bool:
+    """Whether it can say where its memory is; NumPy's arrays can, but lie here."""
+    return hasattr(x, "__dlpack_device__") or hasattr(x, "__cuda_array_interface__")
+
+
+def on_host(net: Network, x: Any, who: str) -> Any:
+    """Return `x`, or a copy in host memory of what lies on the network's card."""
+    if type(x) is not np.ndarray and _may_lie_elsewhere(x):
+        from chainrule import interchange
+
+        if interchange.lies_on_a_card(x):
+            return interchange.brought(net, x, who)
+    return x
 
 
 def resolve_losses(net: Network, loss: Any, loss_weights: Any = None) -> list[tuple[Any, float]]:
@@ -248,6 +275,7 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
     result: list[dict[str, Any]] = []
     for one, (loss, _), name, shape in zip(given, losses, names, net.output_shapes, strict=True):
         who = "y" if single else f"y of {name}"
+        one = on_host(net, one, who)
         if not isinstance(loss, _losses.Loss):
             target: dict[str, Any] = {"y": np.asarray(one), "labels": False, "custom": loss}
             if rows is not None and (target["y"].ndim == 0 or len(target["y"]) != rows):
@@ -264,7 +292,7 @@ def targets(net: Network, y: Any, losses: list[tuple[Any, float]], sample_weight
         weights = by_name(sample_weight, names, "sample_weight") if several else [sample_weight] * len(names)
         for target, weight in zip(result, weights, strict=True):
             if weight is not None:
-                target["s"] = _weights(weight)
+                target["s"] = _weights(on_host(net, weight, "sample_weight"))
     return result
 
 
@@ -279,7 +307,7 @@ def _weights(sample_weight: Any) -> Array:
     return s
 
 
-def check_finite(net: Network, arrays: Sequence[Array | Csr], target_list: Sequence[dict[str, Any]]) -> bool:
+def check_finite(net: Network, arrays: Sequence[Array | Csr | CardArray], target_list: Sequence[dict[str, Any]]) -> bool:
     """Look for NaN and inf (and for columns that are none) now where the arrays are small; return whether the core has to look while it gathers."""
     later = False
     names = ["X"] if len(arrays) == 1 else net.input_names
@@ -287,7 +315,7 @@ def check_finite(net: Network, arrays: Sequence[Array | Csr], target_list: Seque
     for name, a in [*zip(names, arrays, strict=True), *ys]:
         if not isinstance(a, Csr) and (a.ndim == 0 or a.dtype.kind in "bui"):
             continue
-        if a.nbytes > CHECKED_UP_FRONT:
+        if isinstance(a, (np.ndarray, Csr)) and a.nbytes > CHECKED_UP_FRONT:  # a card looks at once
             later = True
         else:
             net._core.check_finite(a, name)

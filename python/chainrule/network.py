@@ -94,12 +94,17 @@ class Network(Structure):
     def predict(self, X: Any) -> Any:
         """Return a[K-1], of shape (n, ...): an array, or a tuple of arrays for several outputs. A NaN in a row stays in that row.
 
-        X is what :meth:`fit` takes, dense or sparse.
+        X is what :meth:`fit` takes, dense or sparse. From rows on the network's own CUDA device (CuPy, PyTorch, JAX) come arrays that lie there
+        (``torch.from_dlpack(a)``, ``numpy.asarray(a)``).
         """
         out = self._direct(X)
         if out is not None:
             return out
         outputs = self._core.predict(intake.inputs(self, X))
+        if isinstance(outputs[0], tuple):
+            from chainrule.device import results
+
+            outputs = results(self, outputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     __call__ = predict
@@ -142,6 +147,8 @@ class Network(Structure):
             An input of one axis may also be a sparse matrix (n, width): SciPy's CSR as it is, in any order of columns, what is stored twice adds
             (in the network's dtype); another of its formats is made CSR first. Where at most 1 number in 32 is stored a first dense layer
             multiplies the stored numbers alone; else rows are made dense a batch at a time, never as a whole.
+            What lies on the network's own CUDA device (DLPack, ``__cuda_array_interface__``) is used there, without a copy: contiguous, in the
+            network's dtype. y and sample_weight may lie there too: they are copied to the host once, to be looked at.
         y : array, tuple or dict
             Integer labels (n,) or probabilities (n, m) for the cross-entropy; targets (n, m) or (n,) otherwise. ``Quantile`` has (n, m) for
             an output of m columns a level.
@@ -330,7 +337,7 @@ class Network(Structure):
         if (da is None) == (dz is None):
             raise ValueError("[backward] expected either da or dz")
         given = intake.by_name(da if dz is None else dz, self.output_names, "backward")
-        dx = self._core.backward([intake.numeric(d, "backward") for d in given], dz is not None, parameters)
+        dx = self._core.backward([intake.numeric(intake.on_host(self, d, "backward"), "backward") for d in given], dz is not None, parameters)
         return dx[0] if len(dx) == 1 else tuple(dx)
 
     def clear_gradients(self) -> None:

@@ -68,7 +68,8 @@ void test_outcome() {
   check(k.sgd(u).finite && same_bits(w.read(), {T(0.5), T(1.5)}), "an update on the device");
   more.end_step(o.data(), 2);
   Outcome r = outcome_of(o);
-  check(r.total == 30 && r.penalties == 0 && r.weights == 2 && r.steps == 1 && r.loss == 0 && r.penalty == 0 && r.fault == 0, "the end of a step");
+  check(r.total == 30 && r.penalties == 0 && r.weights == 2 && r.last == 15 && r.steps == 1 && r.loss == 0 && r.penalty == 0 && r.fault == 0,
+        "the end of a step");
 
   k.squared_error(q);
   more.expect_finite(o.data(), a.data(), 4);
@@ -78,7 +79,7 @@ void test_outcome() {
   k.sgd(u);
   more.end_step(o.data(), 2);
   r = outcome_of(o);
-  check(same_bits(w.read(), {T(0.5), T(1.5)}) && r.steps == 1 && r.total == 30 && r.loss == 7.5, "a fault stops what follows");
+  check(same_bits(w.read(), {T(0.5), T(1.5)}) && r.steps == 1 && r.total == 30 && r.last == 15 && r.loss == 7.5, "a fault stops what follows");
 
   for (const T bad : {std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
     OnDevice<Outcome> fresh({Outcome{}});
@@ -101,7 +102,7 @@ void test_outcome() {
   penalised.penalty = std::numeric_limits<double>::infinity();
   OnDevice<Outcome> last({penalised});
   more.end_step(last.data(), 1);
-  check(outcome_of(last).fault == LossFault, "a penalty that is not finite");
+  check(outcome_of(last).fault == UpdateFault, "a penalty that is not finite");
 }
 
 // What the CPU does for one segment after the other

@@ -47,6 +47,13 @@ DeviceError describe(int device, DeviceProperties* out, char* text) {
   return error;
 }
 
+DeviceError locate(const void* p, int* device, char* text) {
+  cudaPointerAttributes a;
+  const DeviceError error = answer(cudaPointerGetAttributes(&a, p), text);
+  *device = error == DeviceError::None && (a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged) ? a.device : -1;
+  return error;
+}
+
 DeviceContext* create(int device, bool tf32, DeviceError* error, char* text) {
   int code = 0;
   char words[sizeof(Context::text)] = "";
@@ -107,6 +114,15 @@ void destroy_event(DeviceContext* c, DeviceEvent* e) {
 void record(DeviceContext* c, DeviceEvent* e) { of(c).check(cudaEventRecord(of(e), of(c).stream), "cudaEventRecord"); }
 void wait(DeviceContext* c, DeviceEvent* e) { of(c).check(cudaEventSynchronize(of(e)), "cudaEventSynchronize"); }
 
+std::uintptr_t stream_of(DeviceContext* c) { return reinterpret_cast<std::uintptr_t>(of(c).stream); }
+void follow(DeviceContext* c, std::uintptr_t number) {
+  const cudaStream_t stream = number == 1 ? nullptr : reinterpret_cast<cudaStream_t>(number);
+  cudaEvent_t e = nullptr;
+  if (stream == of(c).stream || !of(c).check(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "cudaEventCreate")) return;
+  if (of(c).check(cudaEventRecord(e, stream), "cudaEventRecord")) of(c).check(cudaStreamWaitEvent(of(c).stream, e, 0), "cudaStreamWaitEvent");
+  cudaEventDestroy(e);
+}
+
 void set_block(DeviceContext* c, int threads) { of(c).threads = threads; }
 Index launches(DeviceContext* c) { return of(c).launches; }
 
@@ -120,12 +136,13 @@ DeviceLibrary make_library() {
 #endif
   d.version = CHAINRULE_VERSION;
   d.least_major = 7, d.least_minor = 5;
-  d.devices = &devices, d.describe = &describe;
+  d.devices = &devices, d.describe = &describe, d.locate = &locate;
   d.create = &create, d.destroy = &destroy, d.enter = &enter_context;
   d.error = &error_of, d.forget_error = &forget, d.synchronize = &wait_for_all;
   d.allocate = &allocate, d.free = &free_memory, d.allocate_pinned = &allocate_pinned, d.free_pinned = &free_pinned, d.memory = &memory;
   d.to_device = &to_device, d.to_host = &to_host, d.copy = &copy, d.copy_rows = &copy_rows, d.clear = &clear;
   d.create_event = &create_event, d.destroy_event = &destroy_event, d.record = &record, d.wait = &wait;
+  d.stream = &stream_of, d.follow = &follow;
   d.f32 = &table<float>(), d.f64 = &table<double>();
   d.device_f32 = &device_table<float>(), d.device_f64 = &device_table<double>();
   d.set_block = &set_block, d.launches = &launches;

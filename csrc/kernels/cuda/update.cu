@@ -228,12 +228,12 @@ CR_KERNEL(most_threads<T>) norm_kernel(Span span, T* to, const T* from, const __
 CR_KERNEL(1024) end_step_kernel(Outcome* o, double weight) {
   if (threadIdx.x != 0 || blockIdx.x != 0 || o->fault) return;
   const double loss = o->loss + o->penalty;
-  if (bits_unless_finite(loss)) o->fault |= LossFault;
-  if (o->overflow) o->fault |= UpdateFault;
+  if (o->overflow || bits_unless_finite(loss)) o->fault |= UpdateFault;  // a loss that is not finite is a fault already: it is the penalty
   if (o->fault) return;
   o->total += weight * loss;
   o->penalties += weight * o->penalty;
   o->weights += weight;
+  o->last = loss;
   ++o->steps;
   o->loss = o->penalty = 0;
 }
