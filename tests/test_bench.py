@@ -108,7 +108,10 @@ def test_chainrule_agrees_with_the_reference(name: str) -> None:
     judged(ours.Competitor, name, timed=True)
 
 
-@pytest.mark.parametrize("name", ["train-lenet-b3", "predict-lenet-b1", "train-residual-b2", "train-separable-b2", "train-pointwise-b2"])
+@pytest.mark.parametrize(
+    "name",
+    ["train-lenet-b3", "predict-lenet-b1", "train-residual-b2", "train-separable-b2", "train-pointwise-b2", "train-resnet-b2", "train-densenet-b2"],
+)
 def test_chainrule_agrees_with_the_reference_of_images(name: str) -> None:
     ours = importlib.import_module(f"bench.peers.{parse(name).task}.ours").Competitor
     judged(ours, name)
@@ -123,7 +126,7 @@ def test_chainrule_agrees_with_the_reference_of_images(name: str) -> None:
 
 def test_pytorch_agrees_with_the_reference_of_images() -> None:
     pytest.importorskip("torch")
-    for name in ("train-lenet-b3", "predict-lenet-b1", "train-residual-b2"):
+    for name in ("train-lenet-b3", "predict-lenet-b1", "train-residual-b2", "train-resnet-b2", "train-densenet-b2"):
         judged(importlib.import_module(f"bench.peers.{parse(name).task}.torch").Competitor, name)
 
 

@@ -217,15 +217,19 @@ def refuse_form(found: list[npt.NDArray[np.generic]], expected: list[Array64]) -
             raise Refused(f"array {i} is {x.dtype} {x.shape}: expected float32 {y.shape}")
 
 
-def worst_change(found: list[npt.NDArray[np.generic]], wanted: list[Array64], start: list[Array]) -> float:
-    """The largest |w - wanted| / |wanted - start| over the tensors, Frobenius norms: the error of the change, as the weight hardly moves."""
+def worst_change(found: list[npt.NDArray[np.generic]], wanted: list[Array64], start: list[Array], least: float = 0.0) -> float:
+    """The largest |w - wanted| / |wanted - start| over the tensors, Frobenius norms: the error of the change, as the weight hardly moves.
+
+    A tensor that moves by less than `least` of what the one does that moves most (a bias that batch norm takes out again) is measured by that.
+    """
     refuse_form(found, wanted)
+    moved = [float(np.linalg.norm(y - w)) for y, w in zip(wanted, start, strict=True)]
+    shortest = least * max(moved)
     worst = 0.0
-    for x, y, w in zip(found, wanted, start, strict=True):
-        moved = float(np.linalg.norm(y - w))
-        if not moved > 0.0:
+    for x, y, length in zip(found, wanted, moved, strict=True):
+        if not max(length, shortest) > 0.0:
             raise Refused("the reference itself did not move: nothing can be compared")
-        relative = float(np.linalg.norm(x.astype(np.float64) - y)) / moved
+        relative = float(np.linalg.norm(x.astype(np.float64) - y)) / max(length, shortest)
         if not math.isfinite(relative):
             raise Refused("weights that are not finite")
         worst = max(worst, relative)

@@ -7,8 +7,10 @@ A network is its spec, chainrule's description of the graph as data: every compe
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import re
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +21,18 @@ import numpy as np
 import numpy.typing as npt
 from chainrule import blocks
 
+from ..machine import ROOT
 from ..rows import Array
 
-NAMES = ("train-lenet-b64", "train-residual-b32", "train-separable-b32", "train-pointwise-b32", "predict-lenet-b1")
+NAMES = (
+    "train-lenet-b64",
+    "train-residual-b32",
+    "train-separable-b32",
+    "train-pointwise-b32",
+    "predict-lenet-b1",
+    "train-resnet-b128",
+    "train-densenet-b128",
+)
 
 
 def _lenet() -> cr.Network:
@@ -53,7 +64,28 @@ def _chain(shape: tuple[int, ...], *layers: cr.Layer) -> cr.Network:
     return cr.Network([cr.Input(shape), *layers, cr.Dense(10, "softmax")], seed=0)
 
 
-NETWORKS: dict[str, Callable[[], cr.Network]] = {"lenet": _lenet, "residual": _residual, "separable": _separable, "pointwise": _pointwise}
+def _example(name: str) -> Callable[[], cr.Network]:
+    """The network of examples/`name`_mnist.py, whose epochs on MNIST are made of these steps."""
+
+    def build() -> cr.Network:
+        sys.path.insert(0, str(ROOT / "examples"))
+        try:
+            net: cr.Network = getattr(importlib.import_module(f"{name}_mnist"), name)(0)
+        finally:
+            sys.path.remove(str(ROOT / "examples"))
+        return net
+
+    return build
+
+
+NETWORKS: dict[str, Callable[[], cr.Network]] = {
+    "lenet": _lenet,
+    "residual": _residual,
+    "separable": _separable,
+    "pointwise": _pointwise,
+    "resnet": _example("resnet"),
+    "densenet": _example("densenet"),
+}
 
 
 @dataclass(frozen=True)

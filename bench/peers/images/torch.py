@@ -23,14 +23,16 @@ class Graph(torch.nn.Module):
         super().__init__()
         self.spec, self.places = spec, dict[str, tuple[int, ...]]()
         self.own = torch.nn.ModuleDict()
+        self.around: dict[str, tuple[list[int], list[int]]] = {}  # "same" with a stride, which PyTorch leaves to its users
         for name, layer in spec["layers"].items():
             w = parameters.get(f"{name}.W", np.empty(0))
             if layer["type"] == "conv2d":
-                padding = "same" if layer["padding"] == "same" else layer["padding"][::2]
-                groups = layer["groups"]
-                self.own[name] = torch.nn.Conv2d(
-                    w.shape[-1] * groups, len(w), layer["kernel"], layer["stride"], padding, groups=groups, bias=layer["bias"]
-                )
+                same, groups = layer["padding"] == "same", layer["groups"]
+                if same and max(layer["stride"]) > 1:
+                    self.around[name] = layer["kernel"], layer["stride"]
+                padding = 0 if name in self.around else "same" if same else layer["padding"][::2]
+                channels = w.shape[-1] * groups
+                self.own[name] = torch.nn.Conv2d(channels, len(w), layer["kernel"], layer["stride"], padding, groups=groups, bias=layer["bias"])
             elif layer["type"] == "dense":
                 self.own[name] = torch.nn.Linear(w.shape[1], len(w), layer["bias"])
             elif layer["type"] == "batch_norm":
@@ -45,9 +47,13 @@ class Graph(torch.nn.Module):
             if kind == "input":
                 z = x
             elif name in self.own:
-                z = self.own[name](inputs[0])
+                z = self.own[name](self._padded(name, inputs[0]))
             elif kind == "max_pool":
                 z = F.max_pool2d(inputs[0], layer["size"])
+            elif kind == "average_pool":
+                z = F.avg_pool2d(inputs[0], layer["size"])
+            elif kind == "concatenate":
+                z = torch.cat(inputs, 1)
             elif kind == "global_average_pool":
                 z = inputs[0].mean((2, 3))
             elif kind == "flatten":
@@ -62,6 +68,16 @@ class Graph(torch.nn.Module):
             relu = "relu" in (layer.get("activation"), layer.get("function"))
             values.append(torch.relu(z) if relu else z)
         return values[-1]
+
+    def _padded(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """With as many zeros that there are ceil(size / stride) outputs, the odd one behind."""
+        if name not in self.around:
+            return x
+        pads: list[int] = []
+        for size, kernel, stride in zip(reversed(x.shape[2:]), *(reversed(v) for v in self.around[name]), strict=True):
+            count = max(0, (size - 1) // stride * stride + kernel - size)
+            pads += [count // 2, count - count // 2]
+        return F.pad(x, pads)
 
     def move(self, parameters: dict[str, Array], into: bool) -> None:
         """Copies the arrays into the module, or the module's tensors into the arrays: here (filters, c, kh, kw), there (filters, kh, kw, c)."""
