@@ -4,7 +4,9 @@
     python examples/resnet_mnist.py FOLDER [--plot resnet_mnist.png]        (FOLDER as in mnist.py)
 
 He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", ECCV 2016. Ten epochs, images shifted by up to two pixels
-and turned by up to 10 degrees while a batch is gathered; the test set is watched for the curve and chooses nothing.
+and turned by up to 10 degrees while a batch is gathered; the test set is watched for the curve and chooses nothing. 99.70 % of
+the test images are right at the end, after 13.5 minutes on two cores that other programs shared; its 94,378 parameters make
+7.7 million multiply-adds an image. `python -m bench.peers --rows train-resnet-b128` times its steps beside PyTorch's.
 """
 
 from __future__ import annotations
