@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.util
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,14 +26,14 @@ import numpy.typing as npt
 
 import chainrule as cr
 from chainrule import _core
-from chainrule.device import require_library
+from chainrule.device import number, require_library
 
 __all__ = ["run"]
 
 Array = npt.NDArray[Any]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # contract 10: normwise, of one operation
 WIDTHS, BATCHES = (784, 1024, 1024, 10), (128, 1024, 8192, 65536)  # of bench/cuda/predicted.md
-TEST_SECONDS = 300
+SECONDS = {"tests": 300, "compute-sanitizer": 180}  # at most, so that with the rest it is under ten minutes
 
 
 def run(device: str, out: Path, checkout: Path) -> int:
@@ -40,10 +45,12 @@ def run(device: str, out: Path, checkout: Path) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the next lines say what it is
+            if number(device) < 0:
+                raise ValueError(f"[cuda-check] device is {device!r}: expected 'cuda' or 'cuda:1'")
             report["library"] = require_library(device)
             report["devices"] = _core.devices()
             cr.Network([cr.Input(1), cr.Dense(1)], device=device)
-    except RuntimeError as why:
+    except (RuntimeError, ValueError) as why:
         print(f"no card: {why}")
         return 2
     library = report["library"]
@@ -58,13 +65,14 @@ def run(device: str, out: Path, checkout: Path) -> int:
         for name, dtype, error, allowed in checks(device):
             passed = bool(error <= allowed)
             wrong += [] if passed else [f"{name} ({dtype})"]
-            report["checks"].append({"name": name, "dtype": dtype, "error": error, "allowed": allowed, "passed": passed})
+            kept = error if math.isfinite(error) else str(error)  # JSON has no NaN
+            report["checks"].append({"name": name, "dtype": dtype, "error": kept, "allowed": allowed, "passed": passed})
             print(f"| {name:34} | {dtype} | {error:7.1e} | {allowed:7.1e} | {'ok' if passed else 'WRONG'} |", flush=True)
         report["tests"] = tests(checkout)
         report["compute_sanitizer"] = sanitizer(device, library["emulated"])
-        wrong += [name for name in ("tests", "compute_sanitizer") if report[name].get("status", 0) != 0]
+        wrong += [f"{name} ({report[name]['last']})" for name in ("tests", "compute_sanitizer") if report[name].get("status", 0) != 0]
         report["steps"] = steps(device, library["emulated"], checkout)
-    except RuntimeError as why:  # the card's own: what was found before it is kept
+    except (RuntimeError, ArithmeticError) as why:  # the card's own, or a training that diverges there: what was found before it is kept
         report["error"] = str(why)
         wrong.append(str(why))
     out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -81,6 +89,10 @@ def checks(device: str) -> Iterator[tuple[str, str, float, float]]:
     for dtype, allowed in TOLERANCE.items():
         for activation in cr.activations():
             yield f"{activation['name']}, forward and backward", dtype, _layer(activation["name"], device, dtype, rng), allowed
+        for loss in cr.losses.KNOWN:
+            yield f"{loss}, L and dW", dtype, _loss(loss, device, dtype, rng), allowed
+        for optimizer in cr.optim.KNOWN:
+            yield f"{optimizer}, three steps", dtype, _steps(optimizer, device, dtype, rng), allowed
         yield "dropout masks", dtype, _masks(device, dtype), 0.0
         for name, error, limit in _training(device, dtype):
             yield name, dtype, error, limit
@@ -93,8 +105,8 @@ def _error(found: Any, wanted: Array) -> float:
 
 
 def _layer(activation: str, device: str, dtype: str, rng: np.random.Generator) -> float:
-    """The largest error of z, a, delta and dW of one layer, in ragged sizes."""
-    worst = 0.0
+    """The largest error of a, dL/dx and dW of one layer, in ragged sizes."""
+    errors = []
     for n, n_in, units in ((1, 1, 1), (7, 33, 17), (130, 65, 257)):
         x, da = rng.standard_normal((n, n_in)), rng.standard_normal((n, units))
         results = []
@@ -103,8 +115,36 @@ def _layer(activation: str, device: str, dtype: str, rng: np.random.Generator) -
             a = np.array(net.forward(x.astype(dtype)))
             dx = np.array(net.backward(da.astype(dtype)))
             results.append([a, dx, np.array(net.flat_gradients)])
-        worst = max(worst, *(_error(found, wanted) for wanted, found in zip(*results, strict=True)))
-    return worst
+        errors += [_error(found, wanted) for wanted, found in zip(*results, strict=True)]
+    return float(np.max(errors))  # NaN if one is: Python's max would pass it over
+
+
+def _loss(loss: str, device: str, dtype: str, rng: np.random.Generator) -> float:
+    """The largest error of L and of the gradient behind the output that belongs to it, in widths that a row's kernels treat differently."""
+    output = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "poisson": "exp"}.get(loss, "identity")
+    errors = []
+    for n, units in ((7, 3), (130, 10), (33, 1000)):
+        x, y = rng.standard_normal((n, 20)).astype(dtype), rng.dirichlet(np.ones(units), n).astype(dtype)
+        cpu, card = (cr.Network([cr.Input(20), cr.Dense(units, output)], seed=1, dtype=dtype, device=where) for where in ("cpu", device))
+        wanted, found = cpu.gradient(x, y, loss=loss), card.gradient(x, y, loss=loss)
+        errors += [_error(found.loss, np.array(wanted.loss)), _error(found.flat, np.array(wanted.flat))]
+    return float(np.max(errors))
+
+
+def _steps(optimizer: str, device: str, dtype: str, rng: np.random.Generator) -> float:
+    """The error of what three steps with a penalty add to the parameters."""
+    x, da = rng.standard_normal((50, 65)).astype(dtype), rng.standard_normal((50, 33)).astype(dtype)
+    results = []
+    for where in ("cpu", device):
+        net = cr.Network([cr.Input(65), cr.Dense(33)], seed=1, dtype=dtype, device=where)
+        before = np.array(net.flat_parameters)
+        rule = cr.SGD(0.1, momentum=0.9, nesterov=True) if optimizer == "sgd" else cr.optim.from_spec({"type": optimizer, "alpha": 0.1})
+        for _ in range(3):
+            net.forward(x, training=True)
+            net.backward(da)
+            rule.step(net, penalty=cr.ElasticNet(1e-3))
+        results.append(np.array(net.flat_parameters) - before)
+    return _error(results[1], results[0])
 
 
 def _masks(device: str, dtype: str) -> float:
@@ -139,6 +179,9 @@ def tests(checkout: Path) -> dict[str, Any]:
     if not (checkout / "tests" / "test_cuda.py").is_file():
         print(f"\ntests: not run, there are none in {checkout} (--checkout names a copy of the repository)")
         return {"reason": "no checkout"}
+    if importlib.util.find_spec("pytest") is None:
+        print("\ntests: not run, pytest is not installed (pip install 'chainrule[test]')")
+        return {"reason": "no pytest"}
     return _command("tests", [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"], checkout)
 
 
@@ -155,17 +198,23 @@ def sanitizer(device: str, emulated: bool) -> dict[str, Any]:
 
 def _command(name: str, command: list[str], folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
-    # stdout in a file's place: a pipe that nobody reads would stop it
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=TEST_SECONDS, env=dict(os.environ)
-        )
-        status, said = done.returncode, done.stdout
-    except subprocess.TimeoutExpired:
-        status, said = -1, f"stopped after {TEST_SECONDS} s"
-    except OSError as error:
-        status, said = -1, str(error)
-    last = (said.strip().splitlines() or [""])[-1]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out:
+        status, last = -1, ""
+        try:
+            child = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                status = child.wait(SECONDS[name])
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # what it began too, which would go on computing on the card
+                child.wait()
+        except subprocess.TimeoutExpired:
+            last = f"stopped after {SECONDS[name]} s"
+        except OSError as error:
+            last = str(error)
+        out.seek(0)
+        said = out.read().strip()
+    last = last or (said.splitlines() or [""])[-1]
     print(f"\n{name}: {last}")
     if status:
         print(said[-4000:])
