@@ -77,15 +77,27 @@ def test_a_folder_without_it(tmp_path: Path) -> None:
     assert_refused("RuntimeError", words, env={"CHAINRULE_CUDA_FOLDER": str(tmp_path)})
 
 
-@pytest.mark.parametrize("code", ["const void* chainrule_cuda_library(int abi) { return 0; }", "int other;"])
-def test_a_library_of_another_version(code: str, tmp_path: Path) -> None:
-    """One that knows another contract, and one that is something else."""
+@pytest.mark.parametrize(
+    ("code", "other"),
+    [
+        ("const void* chainrule_cuda_library(int abi) { return 0; }", ""),
+        (
+            'static struct { int abi; _Bool emulated; const char *version, *toolkit; void* rest[99]; } l = {0, 0, "0.0.9", "13.0"};'
+            "const void* chainrule_cuda_library(int abi) { l.abi = abi; return &l; }",
+            " but to 0.0.9",
+        ),
+        ("int other;", ""),
+    ],
+    ids=["contract", "release", "else"],
+)
+def test_a_library_of_another_version(code: str, other: str, tmp_path: Path) -> None:
+    """One that knows another contract, one of another release with the same contract (device.h), and one that is something else."""
     compiler = shutil.which("cc")
     if not compiler:
         pytest.skip("no compiler")
     (tmp_path / "other.c").write_text(code)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libchainrule_cuda.so"), str(tmp_path / "other.c")], check=True)
-    words = f"libchainrule_cuda.so does not belong to chainrule {cr.__version__}: install chainrule-cuda=={cr.__version__}"
+    words = f"libchainrule_cuda.so does not belong to chainrule {cr.__version__}{other}: install chainrule-cuda=={cr.__version__}"
     assert_refused("RuntimeError", words, env={"CHAINRULE_CUDA_FOLDER": str(tmp_path)})
 
 

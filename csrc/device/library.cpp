@@ -25,9 +25,11 @@ const DeviceLibrary& load_device_library(const std::string& path, const std::str
   if (!handle) throw StateError(text("[cuda] ", path, " cannot be loaded: ", dlerror()));
   const auto entry = reinterpret_cast<DeviceLibraryEntry>(dlsym(handle, device_library_entry));
   const DeviceLibrary* library = entry ? entry(device_abi) : nullptr;
-  if (!library) {
+  // The contract's number alone would let in a library whose kernels compute what another release meant
+  if (!library || library->version != version) {
+    const std::string other = library ? text(" but to ", library->version) : "";
     dlclose(handle);
-    throw StateError(text("[cuda] ", path, " does not belong to chainrule ", version, ": install chainrule-cuda==", version));
+    throw StateError(text("[cuda] ", path, " does not belong to chainrule ", version, other, ": install chainrule-cuda==", version));
   }
   loaded = library;  // two threads that come first load the same file, which the loader maps once
   return *library;
