@@ -125,14 +125,10 @@ class Variant:
         return ", ".join(words)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What every competitor is given: X (n, n_0) float32, y (n,) int64, W[k] (n_(k+1), n_k), b[k] (n_(k+1),). `epochs` times through X."""
+class Batched:
+    """`epochs` times through X in batches."""
 
     X: Array
-    y: npt.NDArray[np.int64]
-    W: tuple[Array, ...]
-    b: tuple[Array, ...]
     batch: int
     epochs: int
 
@@ -144,6 +140,18 @@ class Inputs:
     @property
     def steps(self) -> int:
         return self.epochs * len(self.starts)
+
+
+@dataclass(frozen=True)
+class Inputs(Batched):
+    """What every competitor is given: X (n, n_0) float32, y (n,) int64, W[k] (n_(k+1), n_k), b[k] (n_(k+1),). `epochs` times through X."""
+
+    X: Array
+    y: npt.NDArray[np.int64]
+    W: tuple[Array, ...]
+    b: tuple[Array, ...]
+    batch: int
+    epochs: int
 
     def of(self, variant: Variant) -> Inputs:
         """The same function of X with the variant's output layer: p(class 1) = sigmoid(z_1 - z_0)."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from chainrule import blocks
 
 from ..machine import ROOT
-from ..rows import Array
+from ..rows import Array, Batched
 
 NAMES = (
     "train-lenet-b64",
@@ -89,7 +89,7 @@ NETWORKS: dict[str, Callable[[], cr.Network]] = {
 
 
 @dataclass(frozen=True)
-class ImageInputs:
+class ImageInputs(Batched):
     """What every competitor is given: images X (n, h, w, c) float32, y (n,) int64, the network and its first weights. `epochs` times through X."""
 
     X: Array
@@ -98,15 +98,6 @@ class ImageInputs:
     parameters: dict[str, Array]
     batch: int
     epochs: int
-
-    @property
-    def starts(self) -> range:
-        """First row of each batch, in order. The batch divides n."""
-        return range(0, len(self.X), self.batch)
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * len(self.starts)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def expected(row: ImageRow, inputs: ImageInputs, variant: Variant) -> Reference:
 
 def error(found: list[npt.NDArray[np.generic]], reference: Reference, inputs: ImageInputs, variant: Variant) -> float:
     """As of dense rows."""
-    return worst_change(found, reference.arrays, list(inputs.parameters.values()), least=1e-2)
+    return worst_change(found, reference.arrays, list(inputs.parameters.values()), least=1e-3)
 
 
 def tolerance(row: ImageRow, reference: Reference, timed: bool) -> float:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..rows import MOMENTUM, Array
+from ..train.torch import Competitor as Trained
 from .rows import ImageInputs, ImageRow
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -100,7 +101,7 @@ class Graph(torch.nn.Module):
         return before[0] if self.spec["layers"][before[0]]["type"] == "flatten" and self.spec["layers"][layer]["type"] == "dense" else None
 
 
-class Competitor:
+class Competitor(Trained):
     def __init__(self, row: ImageRow, threads: int) -> None:
         torch.set_num_threads(threads)
         self.row = row
@@ -130,14 +131,6 @@ class Competitor:
         start = time.perf_counter()
         self.run()
         return time.perf_counter() - start
-
-    def run(self) -> None:
-        net, optimizer, X, y, batch = self.net, self.optimizer, self.X, self.y, self.inputs.batch
-        for _ in range(self.inputs.epochs):
-            for i in self.inputs.starts:
-                optimizer.zero_grad()
-                F.cross_entropy(net(X[i : i + batch]), y[i : i + batch]).backward()
-                optimizer.step()
 
     def result(self) -> list[Array]:
         found = {name: np.empty_like(w) for name, w in self.inputs.parameters.items()}
