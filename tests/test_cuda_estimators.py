@@ -9,8 +9,10 @@ from typing import Any
 import chainrule as cr
 import numpy as np
 import pytest
-from chainrule.sklearn import MLPClassifier, MLPRegressor
+from chainrule.sklearn import CNNClassifier, MLPClassifier, MLPRegressor
 from compare import assert_close
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 pytestmark = pytest.mark.gpu
 
@@ -25,6 +27,8 @@ def digits(n: int = 600) -> tuple[Any, Any]:
     [
         {},
         {"solver": "sgd", "learning_rate_init": 0.1, "dropout": 0.2, "l1": 1e-4},
+        {"solver": "adamw"},
+        {"solver": "rmsprop"},
         {"solver": "lbfgs", "max_iter": 8},
         {"early_stopping": True, "n_iter_no_change": 2},
         {"dtype": "float64", "class_weight": "balanced"},
@@ -58,6 +62,25 @@ def test_the_regressor_goes_on_and_is_pickled() -> None:
     for model in (other, again):
         model.partial_fit(X, y.astype(float))
     assert np.asarray(again.predict(X)).tobytes() == np.asarray(other.predict(X)).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_device_is_a_parameter_like_others() -> None:
+    """Cloned, searched with, kept by a warm start."""
+    X, y = digits(300)
+    clf = MLPClassifier((16,), random_state=0, max_iter=2, device="cuda")
+    assert clone(clf).device == "cuda"
+    search = GridSearchCV(clf, {"alpha": [1e-4, 1.0]}, cv=2).fit(X, y)
+    assert search.best_estimator_.network_.device == "cuda:0"
+    network = clf.set_params(warm_start=True).fit(X, y).network_
+    assert clf.fit(X, y).network_ is network
+
+
+def test_images_stay_on_the_cpu() -> None:
+    """No kernels for convolutions yet: said at once, by the layer's name."""
+    X, y = digits(20)
+    with pytest.raises(ValueError, match=r"\[conv_1\] is a convolution, which a card does not do yet: use device='cpu'"):
+        CNNClassifier(image_shape=(8, 8), device="cuda", random_state=0, max_iter=1).fit(X, y)
 
 
 def test_what_is_no_device_is_said_by_the_estimator() -> None:
