@@ -240,8 +240,8 @@ Index Plan::rows_per_sample(Index time) const {
 }
 
 // Images: so many rows a sample that a chunk is counted by what its values take, 1 MB of float32 (with their gradients some of the third-level cache:
-// convolutions do much with each number, and half as many chunks read W and write dW half as often; LeNet 6 to 16 % faster than with 256 KB), or by
-// what leaves eight threads something to do.
+// convolutions do much with each number, and half as many chunks read W and write dW half as often; LeNet takes 7 to 15 % less time than with 256 KB),
+// or by what leaves eight threads something to do.
 bool Plan::images(Index time) const { return rows_per_sample(time) >= 64; }
 Index Plan::numbers(Index time) const {
   Index all = 1;
