@@ -251,6 +251,25 @@ def test_what_else_runs_changes_no_bit() -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize("targets", ["labels", "values"])
+def test_losses_of_several_sizes_at_once(targets: str) -> None:
+    """By layers a thread may be at the second loss while another is at the first: here the one that has a single row, in 65."""
+    rng = np.random.default_rng(3)
+    x = cr.Input((40, 6))
+    net = cr.Network(inputs=x, outputs=[cr.Dense(30, "softmax")(x), cr.Dense(30, "softmax")(cr.Mean(1)(x))], seed=0)
+    X, Y = rng.normal(size=(65, 40, 6)), [rng.integers(0, 30, (65, 40)), rng.integers(0, 30, 65)]
+    if targets == "values":
+        Y = [np.eye(30)[y] for y in Y]
+    before, found = cr.num_threads(), []
+    try:
+        for threads in (1, 2):
+            cr.set_num_threads(threads)
+            found += [net.gradient(X, Y).loss for _ in range(40)]
+    finally:
+        cr.set_num_threads(before)
+    assert len(set(found)) == 1
+
+
 @pytest.mark.parametrize(("rows", "chunks"), [(1, 1), (64, 2), (70, 4), (150, 4), (200, 4), (1000, 16), (3000, 48)])
 def test_chunks_come_in_pairs(rows: int, chunks: int) -> None:
     """Even in number and size, so that two threads end together: of 200 rows neither has 128."""

@@ -38,14 +38,14 @@ void Workspace<T>::fit(const Plan& plan, Index capacity, Index time) {
   for (std::size_t b = 0; b < offset.size(); ++b) buffer[b] = memory_.data() + offset[b];
   input.assign(plan.input_buffers.size(), nullptr);
   sparse.resize(plan.mode.sparse.size());
-  Index rows = 0, size = 0;
+  target_rows = target_size = 0;
   for (const LossPlan& l : plan.losses) {
-    rows = std::max(rows, l.shape.rows(time));
-    size = std::max(size, l.shape.size(time));
+    target_rows = std::max(target_rows, l.shape.rows(time));
+    target_size = std::max(target_size, l.shape.size(time));
   }
-  labels.resize(at(capacity * rows));
-  s.resize(at(capacity * rows));
-  y.resize(at(capacity * size));
+  labels.resize(at(capacity * target_rows));
+  s.resize(at(capacity * target_rows));
+  y.resize(at(capacity * target_size));
   shared.resize(at(plan.shared));
   plan_ = &plan, capacity_ = capacity, time_ = time;
 }
@@ -247,8 +247,8 @@ LossArgs<T> Steps<T>::loss_args(std::size_t j, Workspace<T>& w, Rows rows) const
   args.x = a_of(l.value, w) + rows.begin * size;  // with `logits` what enters the activation: itself perhaps an a = g(z), or an input
   args.dx = v.grad < 0 ? nullptr : w.buffer[at(v.grad)] + rows.begin * size;
   args.accum = l.dx;
-  job.feed->target(out, rows.first, n, w.labels.data() + rows.begin * per_sample, w.y.data() + rows.begin * size, args.labels, args.y);
-  args.s = job.feed->weights(out, rows.first, n, w.s.data() + rows.begin * per_sample);
+  job.feed->target(out, rows.first, n, w.labels.data() + rows.begin * w.target_rows, w.y.data() + rows.begin * w.target_size, args.labels, args.y);
+  args.s = job.feed->weights(out, rows.first, n, w.s.data() + rows.begin * w.target_rows);
   const double sum = job.feed->sum_of_weights(out);
   args.scale = sum > 0 ? job.loss_weight(j) / sum : 0;
   args.rows = n * per_sample, args.cols = columns;

@@ -18,9 +18,12 @@ class Workspace {
   std::vector<T*> buffer;             // by buffer of the plan: its first sample
   std::vector<const T*> input;        // by input: where its samples are (a buffer, or the user's own memory)
   std::vector<SparseRows<T>> sparse;  // by input: its samples where they come sparse
+  // Targets and weights of the loss that is being computed. Tasks of a batch may be at different losses: each sample has room for the largest.
   std::vector<std::int32_t> labels;
-  std::vector<T> y, s, scratch, shared;  // shared: of the plan's layers that couple rows
-  T* spare = nullptr;                    // Call::spare
+  std::vector<T> y, s;
+  Index target_rows = 0, target_size = 0;  // of a sample, the most of any loss
+  std::vector<T> scratch, shared;          // shared: of the plan's layers that couple rows
+  T* spare = nullptr;                      // Call::spare
   Index elements() const { return memory_.size(); }
   const Plan* plan() const { return plan_; }
 
