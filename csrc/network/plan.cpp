@@ -269,12 +269,12 @@ Index Plan::chunk_rows(Index n, Index time) const {
   const Index per_sample = rows_per_sample(time);
   if (!by_chunks(n, time)) return whole_batch || mode.keep ? std::max<Index>(n, 1) : std::max<Index>(1, (images(time) ? 65536 : 2048) / per_sample);
   const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
-  const Index most = graph.n_parameters > 131072 ? 256
-                     : n <= 32                   ? (worth_it ? 16 : 32)
-                     : n <= 128                  ? (graph.n_parameters > 32768 ? 64 : 32)
-                     : n <= 8192                 ? 64
+  // Up to 256 rows one chunk, or two: each reads and transposes W once more, and each slot of gradients is read again by the update.
+  const Index rows = n * per_sample, few = worth_it ? std::max<Index>(16, (rows + 1) / 2) : rows,
+              most = graph.n_parameters > 131072 ? 256
+                     : rows <= 256               ? few
                                                  : 128;
-  // Chunks of even size and number: 200 rows are 4 times 50, not 64, 64, 64 and 8, of which two threads would have 128 and 72.
+  // Chunks of even size and number: 300 rows are 4 times 75, not 128, 128 and 44, of which two threads would have 172 and 128.
   const Index target = images(time) ? std::max<Index>(1, std::min(262144 / numbers(time), (n + 7) / 8)) : std::max<Index>(1, most / per_sample);
   if (n <= target) return target;
   const Index pairs = (n + 2 * target - 1) / (2 * target);
