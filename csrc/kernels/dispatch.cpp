@@ -8,20 +8,14 @@
 
 namespace chainrule {
 
-#define CR_DECLARE_LEVEL(level)       \
+// CR_LEVELS is CR_LEVEL(v1) CR_LEVEL(v3) ...: the levels that were compiled (cmake/kernels.cmake), slowest first
+#define CR_LEVEL(level)               \
   namespace level {                   \
   const Kernels<float>* table_f32();  \
   const Kernels<double>* table_f64(); \
   }
-#if defined(__x86_64__)
-CR_DECLARE_LEVEL(v1)
-CR_DECLARE_LEVEL(v3)
-CR_DECLARE_LEVEL(v4)
-#elif defined(__aarch64__)
-CR_DECLARE_LEVEL(neon)
-#else
-CR_DECLARE_LEVEL(generic)
-#endif
+CR_LEVELS
+#undef CR_LEVEL
 
 namespace {
 
@@ -32,30 +26,24 @@ struct Level {
   bool (*available)();
 };
 
-#if defined(__x86_64__)
 // The features that GCC 11 can ask for. No processor with these lacks the rest of its level (f16c, lzcnt, movbe). The check covers the operating system's part too.
-bool has_v3() {
+#if defined(__x86_64__)
+[[maybe_unused]] bool has_v1() { return true; }
+[[maybe_unused]] bool has_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
-bool has_v4() {
+[[maybe_unused]] bool has_v4() {
   return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-#endif
-[[maybe_unused]] bool always() { return true; }
-
-// Slowest first.
-const Level levels[] = {
-#if defined(__x86_64__)
-    {"v1", v1::table_f32, v1::table_f64, always},
-    {"v3", v3::table_f32, v3::table_f64, has_v3},
-    {"v4", v4::table_f32, v4::table_f64, has_v4},
-#elif defined(__aarch64__)
-    {"neon", neon::table_f32, neon::table_f64, always},
 #else
-    {"generic", generic::table_f32, generic::table_f64, always},
+[[maybe_unused]] bool has_neon() { return true; }
+[[maybe_unused]] bool has_generic() { return true; }
 #endif
-};
+
+#define CR_LEVEL(level) {#level, level::table_f32, level::table_f64, has_##level},
+const Level levels[] = {CR_LEVELS};
+#undef CR_LEVEL
 
 const Level& choose() {
 #if defined(__x86_64__)
