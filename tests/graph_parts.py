@@ -15,6 +15,10 @@ from compare import assert_close
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+#: Parameters up to which 32 rows and more go by chunks (csrc/network/plan.cpp)
+CHUNKS_UP_TO = 262144
+
+
 @dataclass
 class Graph:
     """Inputs, outputs, and a loss and its weight for each output."""
@@ -28,12 +32,12 @@ class Graph:
     all_weights: list[float] = field(default_factory=list, init=False)
 
     def network(self, dtype: str = "float64", seed: int = 7, wide: bool = False) -> cr.Network:
-        """The network; `wide` adds an output behind 135,000 weights, so that the plan goes by layers instead of by chunks."""
+        """The network; `wide` adds an output behind 271,000 weights, so that the plan goes by layers instead of by chunks."""
         outputs, self.all_losses = list(self.outputs), list(self.losses)
         self.all_weights = list(self.weights) or [1.0 + 0.5 * i for i in range(len(self.outputs))]
         if wide:
             x = min((i for i in self.inputs if i.shape != ()), key=lambda i: len(i.shape))
-            outputs.append(cr.Dense(3, name="wide_3")(cr.Dense(450, "tanh", name="wide_2")(cr.Dense(300, name="wide_1")(x))))
+            outputs.append(cr.Dense(3, name="wide_3")(cr.Dense(450, "tanh", name="wide_2")(cr.Dense(600, name="wide_1")(x))))
             self.all_losses.append("squared_error")
             self.all_weights.append(0.7)
         net = cr.Network(inputs=self.inputs, outputs=outputs, dtype=dtype, seed=seed)

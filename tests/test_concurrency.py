@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def problem(way: str) -> tuple[cr.Network, Array, Array]:
     """By chunks or by layers."""
-    width = 60 if way == "chunks" else 400
+    width = 60 if way == "chunks" else 520
     rng = np.random.default_rng(0)
     X = rng.standard_normal((1200, width), dtype=np.float32)
     layers = [cr.Input(width), cr.Dense(width, "relu"), cr.Dropout(0.2), cr.Dense(width, "tanh"), cr.Dense(10, "softmax")]

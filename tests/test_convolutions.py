@@ -11,6 +11,7 @@ import pytest
 from by_threads import assert_same_bits
 from chainrule import reference
 from compare import assert_close
+from graph_parts import CHUNKS_UP_TO
 
 
 def random_case(rng: np.random.Generator) -> tuple[tuple[int, ...], cr.Conv2D]:
@@ -96,7 +97,7 @@ def test_a_transposed_convolution_has_its_own_numbers(tmp_path: Any) -> None:
 
 
 def image_network(wide: bool) -> cr.Network:
-    hidden = 500 if wide else 20
+    hidden = 1000 if wide else 20
     return cr.Network(
         [
             cr.Input((12, 12, 3)),
@@ -119,10 +120,10 @@ def image_network(wide: bool) -> cr.Network:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_same_bits_for_any_number_of_threads(wide: bool) -> None:
-    """By chunks, and by layers (more than 131,072 parameters)."""
+    """By chunks, and by layers (more than 262,144 parameters)."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 12, 12, 3)).astype("float32"), rng.integers(0, 4, 300)
-    assert (image_network(wide).flat_parameters.size > 131072) == wide
+    assert (image_network(wide).flat_parameters.size > CHUNKS_UP_TO) == wide
     assert_same_bits(lambda: image_network(wide), lambda net: net.fit(X, y, epochs=1, batch_size=128, optimizer="adam"), X)
 
 

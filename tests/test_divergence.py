@@ -11,6 +11,7 @@ import chainrule as cr
 import numpy as np
 import pytest
 from compare import assert_close
+from graph_parts import CHUNKS_UP_TO
 
 pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
 
@@ -20,7 +21,7 @@ WAYS = ["chunks", pytest.param("layers", marks=pytest.mark.cpu)]  # a card has o
 
 def network(way: str = "chunks", first: str = "tanh", bias: bool = True) -> cr.Network:
     """By chunks, or wide enough to go by layers. Without biases x = 0 gives z = 0 everywhere: a finite loss whatever W is."""
-    width = 30 if way == "chunks" else 400
+    width = 30 if way == "chunks" else 520
     widths = [(width, first), (width, "relu"), (3, "softmax")]
     return cr.Network([cr.Input(8), *(cr.Dense(units, g, bias=bias) for units, g in widths)])
 
@@ -91,9 +92,9 @@ def test_the_first_layer_that_is_not_finite_is_named() -> None:
 def test_a_delta_that_is_not_finite_is_no_step(way: str) -> None:
     """The loss is finite (x = 0, a[2] = 0), delta[2] = W^T delta[3] is not."""
     x, y = np.zeros((64, 8), dtype=np.float32), np.full((64, 3), -1000.0)
-    width = 30 if way == "chunks" else 400
+    width = 30 if way == "chunks" else 520
     net = cr.Network([cr.Input(8), cr.Dense(width), cr.Dense(width), cr.Dense(3)])
-    assert (net.flat_parameters.size > 131072) == (way == "layers")
+    assert (net.flat_parameters.size > CHUNKS_UP_TO) == (way == "layers")
     net.W[2] = 3e38
     kept = net.flat_parameters.copy()
     assert np.isfinite(net.evaluate(x, y)["loss"])

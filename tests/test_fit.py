@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from chainrule import reference
 from compare import assert_close
+from graph_parts import CHUNKS_UP_TO
 
 pytestmark = pytest.mark.usefixtures("device")  # every test on the CPU, and on a card
 
@@ -140,12 +141,12 @@ def test_steps_by_layers(rng: np.random.Generator, case: str, penalty: str) -> N
     """A network too wide for chunks. SGD without nesterov multiplies straight into the velocity, or into W, in pieces of 128 x 512."""
     optimizer, step = CASES[case]
     given, derivative = PENALTIES[penalty]
-    net = cr.Network([cr.Input(5), cr.Dense(601, "tanh"), cr.Dense(300, "tanh"), cr.Dense(3, "softmax")], dtype="float64")
-    assert net.flat_parameters.size > 131072
-    x, y = problem(rng, 20)
+    net = cr.Network([cr.Input(5), cr.Dense(601, "tanh"), cr.Dense(450, "tanh"), cr.Dense(3, "softmax")], dtype="float64")
+    x, y = problem(rng, 40)
+    assert net.flat_parameters.size > CHUNKS_UP_TO
     mask = weights_only(net)
-    expected = by_hand(net, x, y, 20, 3, step, lambda w: derivative(w, mask))
-    net.fit(x, y, optimizer=optimizer, penalty=given, epochs=3, batch_size=20, shuffle=False)
+    expected = by_hand(net, x, y, 40, 3, step, lambda w: derivative(w, mask))
+    net.fit(x, y, optimizer=optimizer, penalty=given, epochs=3, batch_size=40, shuffle=False)
     assert_close(net.flat_parameters, expected, 1e-9, atol=1e-11)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from chainrule import reference
 from compare import assert_close
-from graph_parts import Array, Graph, assert_gradients, assert_same, by_name, data, one, oracle, tolerance
+from graph_parts import CHUNKS_UP_TO, Array, Graph, assert_gradients, assert_same, by_name, data, one, oracle, tolerance
 from graphs import GRAPHS, dropout, symbolic
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,7 +95,7 @@ def test_by_layers(rng: np.random.Generator, name: str, n: int) -> None:
     """The same where the weights are wide, float64."""
     graph = GRAPHS[name]()
     net = graph.network(wide=True)
-    assert net.flat_parameters.size > 131072
+    assert net.flat_parameters.size > CHUNKS_UP_TO
     check(graph, net, *data(net, graph.all_losses, rng, n))
 
 

@@ -80,9 +80,9 @@ def test_torchs_losses(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("loss", ALL, ids=str)
-@pytest.mark.parametrize("width", [8, pytest.param(20000, marks=pytest.mark.cpu)])
+@pytest.mark.parametrize("width", [8, pytest.param(40000, marks=pytest.mark.cpu)])
 def test_one_step_of_each_loss(loss: Any, width: int, rng: np.random.Generator) -> None:
-    """fit, loss_and_gradient and evaluate agree with the twin, with weights and a penalty, by chunks and by layers (140,000 weights)."""
+    """fit, loss_and_gradient and evaluate agree with the twin, with weights and a penalty, by chunks and by layers (280,000 weights)."""
     net = network(loss, width)
     x, y, s = data(rng, 70)
     named = loss if isinstance(loss, str) else loss.spec()

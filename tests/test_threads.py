@@ -30,7 +30,7 @@ def threads() -> Iterator[None]:
 
 def network(way: str, dtype: str = "float32", seed: int = 5) -> cr.Network:
     """76,000 parameters go by chunks, 230,000 by layers; both are enough for the optimizer's pass to take two threads."""
-    width = 220 if way == "chunks" else 420
+    width = 220 if way == "chunks" else 480
     layers = [cr.Input(100), cr.Dropout(0.1), cr.Dense(width, "relu"), cr.Dropout(0.4), cr.Dense(width, "tanh"), cr.Dense(10, "softmax")]
     return cr.Network(layers, seed=seed, dtype=dtype)
 

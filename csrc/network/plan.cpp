@@ -9,6 +9,8 @@ namespace chainrule {
 namespace {
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
+constexpr Index chunks_up_to = 262144;  // parameters
+
 // The op whose input a loss of that kind reads because the two are a canonical pair, or -1.
 int canonical_activation(const Graph& g, int value, LossKind kind) {
   const Layer& l = *g.ops[at(value)].layer;
@@ -261,9 +263,10 @@ double Plan::work_per_sample(Index time) const {
 
 bool Plan::by_chunks(Index n, Index time) const {
   if (whole_batch || mode.keep || rows_per_sample(time) > 2048) return false;
-  // 131,072 parameters are 512 KB of float32: W, its gradient slot and a chunk's activations still share a second-level cache.
-  // Without gradients a wide network goes by chunks too once there are enough of them.
-  return graph.n_parameters <= 131072 || (!mode.gradients && n >= 512 / rows_per_sample(time));
+  // 131,072 parameters are 512 KB of float32: W, its gradient slot and a chunk's activations still share a second-level cache. Twice as many take
+  // 5 to 25 % less time by chunks at 32 rows and more, and 12 % more at 16. Without gradients a wide network goes by chunks too once there are enough rows.
+  const Index rows = n * rows_per_sample(time);
+  return graph.n_parameters <= (rows < 32 ? 131072 : chunks_up_to) || (!mode.gradients && rows >= 512);
 }
 Index Plan::chunk_rows(Index n, Index time) const {
   const Index per_sample = rows_per_sample(time);
@@ -271,9 +274,9 @@ Index Plan::chunk_rows(Index n, Index time) const {
   const bool worth_it = 3 * work_per_sample(time) * static_cast<double>(n) >= two_threads;
   // Up to 256 rows one chunk, or two: each reads and transposes W once more, and each slot of gradients is read again by the update.
   const Index rows = n * per_sample, few = worth_it ? std::max<Index>(16, (rows + 1) / 2) : rows,
-              most = graph.n_parameters > 131072 ? 256
-                     : rows <= 256               ? few
-                                                 : 128;
+              most = graph.n_parameters > chunks_up_to ? 256
+                     : rows <= 256                     ? few
+                                                       : 128;
   // Chunks of even size and number: 300 rows are 4 times 75, not 128, 128 and 44, of which two threads would have 172 and 128.
   const Index target = images(time) ? std::max<Index>(1, std::min(262144 / numbers(time), (n + 7) / 8)) : std::max<Index>(1, most / per_sample);
   if (n <= target) return target;
