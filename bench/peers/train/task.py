@@ -11,6 +11,7 @@ Adam   m <- 0.9 m + 0.1 g,  v <- 0.999 v + 0.001 g^2,  w <- w - alpha (m / c1) /
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +41,17 @@ def backward(a: list[Array64], y: npt.NDArray[np.int64], parameters: list[Array6
     return found
 
 
-def kinks(z: list[Array64]) -> float:
-    """Sum over the hidden layers of (number of z within rounding of ReLU's kink) / (batch x width).
+def kinks(z: Iterable[Array64]) -> float:
+    """Sum over the layers of ReLUs of (number of z within rounding of the kink) / (batch x width).
 
     float32 may put each on the other side: one sample's delta in one unit, a share of about 1 / sqrt(batch x width) of the gradient's norm.
     """
-    return sum(float((np.abs(x) < 1e-6 * math.sqrt(np.mean(x * x))).mean()) for x in z[1:-1])
+    return sum(float((np.abs(x) < 1e-6 * math.sqrt(np.mean(x * x))).mean()) for x in z)
+
+
+def slack(close: float) -> float:
+    """What the sum of `kinks` over all steps may change in the weights."""
+    return 3.0 * math.sqrt(close)
 
 
 def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
@@ -61,7 +67,7 @@ def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
             c1, c2 = 1.0 - BETA1**t, 1.0 - BETA2**t
             batch = slice(i, i + inputs.batch)
             z, a = forward(inputs.X[batch], parameters[::2], parameters[1::2])
-            close += kinks(z)
+            close += kinks(z[1:-1])
             for j, g in enumerate(backward(a, inputs.y[batch], parameters)):
                 if row.optimizer == "sgd":
                     v[j] *= MOMENTUM
@@ -76,7 +82,7 @@ def expected(row: Row, inputs: Inputs, variant: Variant) -> Reference:
                     parameters[j] -= row.alpha * math.sqrt(c2) / c1 * m[j] / (np.sqrt(v[j]) + EPS)
                 else:
                     parameters[j] -= row.alpha / c1 * m[j] / (np.sqrt(v[j] / c2) + EPS)
-    return Reference(parameters, 3.0 * math.sqrt(close))
+    return Reference(parameters, slack(close))
 
 
 def error(found: list[npt.NDArray[np.generic]], reference: Reference, inputs: Inputs, variant: Variant) -> float:
