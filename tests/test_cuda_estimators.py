@@ -77,9 +77,9 @@ def test_the_device_is_a_parameter_like_others() -> None:
 
 
 def test_images_stay_on_the_cpu() -> None:
-    """No kernels for convolutions yet: said at once, by the layer's name."""
+    """No kernels for pools yet: said at once, by the layer's name."""
     X, y = digits(20)
-    with pytest.raises(ValueError, match=r"\[conv_1\] is a convolution, which a card does not do yet: use device='cpu'"):
+    with pytest.raises(ValueError, match="pools, which a card does not do yet: use device='cpu'"):
         CNNClassifier(image_shape=(8, 8), device="cuda", random_state=0, max_iter=1).fit(X, y)
 
 

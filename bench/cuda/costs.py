@@ -59,6 +59,15 @@ def chunks(card: Card, rows: int, cols: int) -> int:
     return ceil_div(rows, max(1, ceil_div(rows, wanted)))
 
 
+def conv_chunks(card: Card, pixels: int, channels: int, filters: int, kernel: int) -> int:
+    """Parts of its pixels that conv_gradient adds up apart, as in conv.cu."""
+    tall, deep = (1 if filters == 1 else 4), (1 if 1 in (filters, channels) else 4)
+    tiles = ceil_div(filters, tall) * kernel * kernel * ceil_div(channels, deep)
+    most = blocks_for(card, 1 << 40) * BLOCK
+    wanted = max(1, min(ceil_div(pixels, 16), ceil_div(most, tiles), (1 << 19) // (filters * kernel * kernel * channels)))
+    return ceil_div(pixels, max(1, ceil_div(pixels, wanted)))
+
+
 def row_items(rows: int, cols: int) -> int:
     """Threads of a kernel that goes by rows: several rows a warp, a warp a row, a block a row, as each_row in rows.cuh."""
     lanes = 32
@@ -95,6 +104,16 @@ def flat(numbers: float, operations: float, launches: Callable[..., int] = one) 
 def loss(numbers: float, operations: float) -> Kernel:
     """A loss over elements, with its gradient."""
     return Kernel("rows cols", lambda r, c: F * numbers * r * c, lambda r, c: operations * r * c, lambda card, r, c: sums(packs(r * c)))
+
+
+def convolution(launches: Callable[..., int]) -> Kernel:
+    """A convolution's image, output and weights, each once; its gradient and transpose read two and write the third."""
+    return Kernel(
+        "images side channels filters kernel",
+        lambda n, s, c, f, k: F * (n * s * s * (c + f) + f * k * k * c),
+        lambda n, s, c, f, k: 2 * n * s * s * f * k * k * c,
+        launches,
+    )
 
 
 # By the names of bench/cuda/time_kernels.cu. What a kernel reads twice within a few microseconds counts once.
@@ -142,6 +161,10 @@ KERNELS = {
     "sparse_backward": Kernel(
         "rows units n_in each", lambda r, u, n, e: r * u * (64 * e + F) + u * n * F + r * e * (F + 4), lambda r, u, n, e: 2 * r * u * e
     ),
+    # n images (side, side, channels), padding "same", kernel x kernel
+    "conv_forward": convolution(lambda *_: 1),
+    "conv_backward": convolution(lambda *_: 1),
+    "conv_gradient": convolution(lambda card, n, s, c, f, k: 1 if conv_chunks(card, n * s * s, c, f, k) == 1 else 2),
     "copy_in": Kernel("bytes", lambda b: b, lambda b: 0, lambda *_: 0),  # from the host: no kernel
     "copy_out": Kernel("bytes", lambda b: b, lambda b: 0, lambda *_: 0),
 }

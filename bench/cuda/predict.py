@@ -18,6 +18,9 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "end_step": (),
     "gather_labels": (1 << 24,),
     "count_hits": (1 << 20, 10),
+    "conv_forward": (128, 32, 64, 64, 3),
+    "conv_backward": (128, 32, 64, 64, 3),
+    "conv_gradient": (128, 32, 64, 64, 3),
     "sparse_forward": (4096, 1024, 100000, 50),
     "sparse_backward": (4096, 1024, 100000, 50),
 }

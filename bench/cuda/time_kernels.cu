@@ -169,6 +169,16 @@ Case sparse(bool forward) {
           }};
 }
 
+// d: images, their height and width, channels, filters, height and width of the kernel
+Case convolution(const std::function<void(const ConvShape& s, Index n, float* z, float* x, float* w)>& call) {
+  return {{2, 5, 3, 6, 3}, [=](const Sizes& d) {
+            const Index side = d[1], pixels = d[0] * side * side, before = (d[4] - 1) / 2;
+            const ConvShape s{side, side, d[2], side, side, d[3], d[4], d[4], 1, 1, 1, 1, before, before, 1};
+            const Numbers z = numbers(pixels * d[3]), x = numbers(pixels * d[2]), w = numbers(d[3] * d[4] * d[4] * d[2]);
+            return measure([&] { call(s, d[0], z(), x(), w()); });
+          }};
+}
+
 std::map<std::string, Case> cases() {
   std::map<std::string, Case> all;
   all["gemm"] = {{13, 37, 29}, [](const Sizes& d) {
@@ -236,6 +246,15 @@ std::map<std::string, Case> cases() {
                          const LossArgs<float> q{x(), nullptr, Accum::Overwrite, nullptr, t(), nullptr, 1, d[0], d[1]};
                          return measure([&] { more().count_hits(hits(), q, true, 0); });
                        }};
+  all["conv_forward"] = convolution([](const ConvShape& s, Index n, float* z, float* x, float* w) {
+    k().conv_forward(z, x, w, s, n, 0, s.filters, Accum::Overwrite, nullptr);
+  });
+  all["conv_backward"] = convolution([](const ConvShape& s, Index n, float* z, float* x, float* w) {
+    k().conv_backward(x, z, w, s, n, 0, s.channels, Accum::Overwrite, nullptr);
+  });
+  all["conv_gradient"] = convolution([](const ConvShape& s, Index n, float* z, float* x, float* w) {
+    k().conv_gradient(w, z, x, s, n, 0, s.filters, 1e-3f, 0, nullptr);
+  });
   all["sparse_forward"] = sparse(true), all["sparse_backward"] = sparse(false);
   return all;
 }

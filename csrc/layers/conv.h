@@ -50,9 +50,6 @@ class Conv : public LayerOf<Conv> {
     CR_CHECK(out.fits(), tag(), "output ", out.str(), " is too large");
     return out;
   }
-  void require_device(const std::vector<Shape>&) const override {
-    throw ValueError(text(tag(), "is a ", transposed_ ? "transposed " : "", "convolution, which a card does not do yet: use device='cpu'"));
-  }
   std::vector<TensorSpec> parameters(const std::vector<Shape>& in) const override {
     const Index channels = in[0].columns();
     std::vector<Index> shape{transposed_ ? channels : filters_};

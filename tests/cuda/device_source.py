@@ -18,7 +18,7 @@ KERNELS = ROOT / "csrc" / "kernels" / "cuda"
 RECORD = Path(__file__).with_name("executed.json")
 PAGE = ROOT / "docs" / "cuda.md"
 BLOCKS = (32, 96, 1024)
-TESTS = ("test_kernels_flat", "test_kernels", "test_device")  # of tests/cuda: cuda_NAME_check is the program
+TESTS = ("test_kernels_flat", "test_kernels", "test_conv", "test_device")  # of tests/cuda: cuda_NAME_check is the program
 
 
 def files() -> list[Path]:

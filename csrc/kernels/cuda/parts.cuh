@@ -16,6 +16,16 @@ void sparse_forward(T* z, Index ldz, const SparseArgs<T>& x, Index n_in, const T
 template <class T>
 void sparse_backward(T* dw, const T* dz, Index ldz, const SparseArgs<T>& x, Index n_in, Index units, T scale, T keep);
 
+// conv.cu
+template <class T>
+Index conv_scratch(const ConvShape& s);
+template <class T>
+void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
+template <class T>
+void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
+template <class T>
+void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T* scratch);
+
 // activation.cu
 template <class T>
 const ActivationKernel<T>* activation_registry();

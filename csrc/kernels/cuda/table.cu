@@ -17,6 +17,10 @@ Kernels<T> make_table() {
   k.gemm = &gemm<T>;
   k.sparse_forward = &sparse_forward<T>;
   k.sparse_backward = &sparse_backward<T>;
+  k.conv_scratch = &conv_scratch<T>;
+  k.conv_forward = &conv_forward<T>;
+  k.conv_backward = &conv_backward<T>;
+  k.conv_gradient = &conv_gradient<T>;
   k.column_sum = &column_sum<T>;
   k.softmax_forward = &softmax_forward<T>;
   k.softmax_backward = &softmax_backward<T>;
