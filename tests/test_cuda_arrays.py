@@ -238,7 +238,7 @@ def test_the_owners_work_comes_first() -> None:
         pytest.skip("needs lazy streams")
     handle = ctypes.CDLL(str(Path(os.environ["CHAINRULE_CUDA_FOLDER"]) / "libchainrule_cuda.so"))
     handle.chainrule_cuda_library.restype = ctypes.POINTER(Library)
-    library = handle.chainrule_cuda_library(2).contents
+    library = handle.chainrule_cuda_library(3).contents
     size, pointer = ctypes.c_size_t, ctypes.c_void_p
     create = ctypes.CFUNCTYPE(pointer, ctypes.c_int, ctypes.c_bool, pointer, pointer)(library.f3)
     allocate = ctypes.CFUNCTYPE(pointer, pointer, size)(library.f9)

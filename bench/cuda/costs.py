@@ -61,10 +61,12 @@ def chunks(card: Card, rows: int, cols: int) -> int:
 
 def conv_chunks(card: Card, pixels: int, channels: int, filters: int, kernel: int) -> int:
     """Parts of its pixels that conv_gradient adds up apart, as in conv.cu."""
-    tall, deep = (1 if filters == 1 else 4), (1 if 1 in (filters, channels) else 4)
-    tiles = ceil_div(filters, tall) * kernel * kernel * ceil_div(channels, deep)
-    most = blocks_for(card, 1 << 40) * BLOCK
-    wanted = max(1, min(ceil_div(pixels, 16), ceil_div(most, tiles), (1 << 19) // (filters * kernel * kernel * channels)))
+    k, lanes = kernel * kernel * channels, 4 if filters <= 16 else 8 if filters <= 32 else 16
+    threads = min(BLOCK, 32 * lanes)
+    tiles, most, least = ceil_div(filters, 4 * lanes) * ceil_div(k, threads // lanes * 4), card.processors * (card.threads // threads), 128
+    if filters < 4:  # a weight a thread
+        tiles, most, least = filters * k, card.processors * card.threads, 16
+    wanted = max(1, min(ceil_div(pixels, least), ceil_div(most, tiles), (1 << 19) // (filters * k)))
     return ceil_div(pixels, max(1, ceil_div(pixels, wanted)))
 
 

@@ -166,7 +166,7 @@ struct Kernels {
   void (*conv_forward)(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
   // forward was z = W * x, so dx (+)= its transpose applied to dz: channels [first, end) of it
   void (*conv_backward)(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T* scratch);
-  // forward was z = W * x, so dW = keep dW + scale sum over images and pixels of dz x: filters [first, end) of it; added image after image
+  // forward was z = W * x, so dW = keep dW + scale sum over images and pixels of dz x: filters [first, end) of it; on the CPU added image after image
   void (*conv_gradient)(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T* scratch);
 
   // db (cols,) = keep db + scale sum_i dz (rows, cols, ld); on the CPU added in increasing i
