@@ -113,7 +113,7 @@ class Site:
 
 
 # Comparisons with values and with constants of the source
-NO_BOUND = re.compile(r"^(N|K|warp)$|^T\(|threshold|static_cast<double>")
+NO_BOUND = re.compile(r"^(N|K|warp|side)$|^T\(|threshold|static_cast<double>")
 
 
 def sites(path: Path) -> list[Site]:

@@ -17,6 +17,9 @@ from device_source import KERNELS, ROOT, TESTS, Rebuild, Site, files, record, si
 
 # Where nothing wrong can come of it: the file, the line, and why
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("conv.cu", "for (Index item = blockIdx.x; item < q.items; item += gridDim.x) {"): "a tile past the last pixel stores nothing",
+    ("conv.cu", "for (Index k = 0; k < q.at.k; k += depth) {"): "places past the last k are nowhere",
+    ("conv.cu", "for (Index begin = chunk * q.per_chunk; begin < end; begin += run) {"): "no pixel is left there",
     (
         "dropout.cu",
         "for (Index i = first_item(); i < blocks; i += item_step()) {",

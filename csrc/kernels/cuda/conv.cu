@@ -7,8 +7,8 @@ namespace chainrule::cuda {
 
 namespace {
 
-// A block is a tile of `lanes` threads across and the others down, each with side x side sums; `depth` numbers of each sum's factors are in shared memory
-// at a time. 256 threads at most, of tiles of 4 lanes 128: a thread may have 255 registers, and a tile at most 128 x 16, 128 x 32 or 64 x 64 sums.
+// A block is a tile of `lanes` threads across and the others down, each with side x side sums; `depth` numbers of each sum's factors are in shared
+// memory at a time. 256 threads at most, 128 of 4 lanes: a thread may have 255 registers, a tile 128 x 16, 128 x 32 or 64 x 64 sums.
 constexpr int conv_threads = 256, side = 4, depth = 16, most_rows = 128, most_cols = 64;
 // Numbers that are added to each other alone; these sums are then added
 constexpr Index run = 64;
@@ -56,13 +56,13 @@ struct Window {
     return i < a.in ? i : nowhere;
   }
 };
-// Patches a and the other factor b, and where the numbers of a come from. One a type for all kernels: the emulation gives each array of each kernel a place
-// of its own, and clears them all at each block.
+// Patches a and the other factor b, and where the numbers of a come from. One a type for all kernels: the emulation gives each array of each kernel a
+// place of its own, and clears them all at each block. In this order what is written behind an array races with readers of the next.
 template <class T>
 struct Tile {
-  alignas(sizeof(Pack<T, side>)) T a[depth][most_rows + side], b[depth][most_cols + side];
   Spot down[most_rows], deep[depth];
   Index weights[depth];
+  alignas(sizeof(Pack<T, side>)) T b[depth][most_cols + side], a[depth][most_rows + side];
 
   // sum += a^T b; two loads of 4 numbers for 16 products
   __device__ __forceinline__ void multiply(T (&sum)[side][side], int row, int col) const {
@@ -100,9 +100,9 @@ struct Product {
   }
 };
 
-// out (pixels, channels of a group) = patches W^T, a tile a block. A patch's number is read once a tile, in runs of 64 bytes where there are 16 channels,
-// and neighbouring blocks share it in the cache. With many channels arithmetic bounds it, of which finding the patch's place is up to half; else the
-// bytes of both images. Each sum has one order, whatever the block.
+// out (pixels, channels of a group) = patches W^T, a tile a block. A patch's number is read once a tile, in runs of 64 bytes where there are 16
+// channels, and neighbouring blocks share it in the cache. With many channels arithmetic bounds it, of which finding the patch's place is up to half;
+// else the bytes of both images. Each sum has one order, whatever the block.
 template <bool back, int lanes, class T>
 CR_KERNEL(conv_threads) product_kernel(const __grid_constant__ Product<back, T> q) {
   constexpr int cols = lanes * side, N = depth * side / lanes;
@@ -146,8 +146,8 @@ CR_KERNEL(conv_threads) product_kernel(const __grid_constant__ Product<back, T> 
       }
   }
 }
-// The same, a number a thread, for groups of few outputs (depthwise: of one): neighbouring lanes read neighbouring channels. Two loads a product bound
-// it, most of them from the caches.
+// The same, a number a thread, for groups of few outputs (depthwise: of one): neighbouring lanes read neighbouring channels. Two loads a product and
+// their places bound it, most of them from the caches.
 template <bool back, class T>
 CR_KERNEL(conv_threads) thin_product_kernel(const __grid_constant__ Product<back, T> q) {
   for (Index item = first_item(); item < q.items; item += item_step()) {
@@ -187,7 +187,7 @@ struct Gradient {
   }
 };
 
-// dW^T (k, filters of a group) = patches^T dz over a chunk of the pixels, a tile a block; bound as product_kernel is, with the pixels in the place of k.
+// dW^T (k, filters of a group) = patches^T dz over a chunk of the pixels, a tile a block; bound as product_kernel is, the pixels in the place of k.
 // Chunks where the weights alone would not fill the card: each leaves its sums, in double, for gradient_finish_kernel.
 template <int lanes, class T>
 CR_KERNEL(conv_threads) gradient_kernel(const __grid_constant__ Gradient<T> q) {
@@ -247,11 +247,16 @@ CR_KERNEL(conv_threads) thin_gradient_kernel(const __grid_constant__ Gradient<T>
     const Position of = position_of(by_k.col, q.at.in_group);
     const Index chunk = by_k.row, f = q.first + by_filter.col;
     const Spot tap = q.at.tap(of.row, f / q.group_filters * q.at.in_group + of.col);
-    const Index end = smaller(q.pixels, (chunk + 1) * q.per_chunk);
+    const Index end = smaller(q.pixels, (chunk + 1) * q.per_chunk), width = q.at.across.out;
     T total = 0;
     for (Index begin = chunk * q.per_chunk; begin < end; begin += run) {
       T sum = 0;
-      for (Index p = begin; p < smaller(end, begin + run); ++p) sum += q.dz[p * q.filters + f] * q.at.gather(q.x, q.at.pixel(p), tap);
+      Spot pixel = q.at.pixel(begin);
+      Index col = begin % width;
+      for (Index p = begin; p < smaller(end, begin + run); ++p, ++col, pixel.x += q.at.across.stride) {
+        if (col == width) pixel = q.at.pixel(p), col = 0;
+        sum += q.dz[p * q.filters + f] * q.at.gather(q.x, pixel, tap);
+      }
       total += sum;
     }
     q.put(chunk, f, by_k.col, total);
@@ -342,24 +347,18 @@ void gradient(const Gradient<T>& q) {
          q.keep);
 }
 
-// x is the input of a convolution, z its output
-Window<false> window(const ConvShape& s) {
-  const Index channels = s.channels / s.groups;
-  return {{s.height, s.out_height, s.stride_height, s.dilation_height, s.top},
-          {s.width, s.out_width, s.stride_width, s.dilation_width, s.left},
-          s.channels,
+template <bool back>
+Window<back> window(const ConvShape& s) {
+  const auto axis = [](Index x, Index z, Index stride, Index dilation, Index before) {
+    return Axis{back ? z : x, back ? x : z, stride, dilation, before};
+  };
+  const Index channels = back ? s.filters : s.channels, of_group = channels / s.groups;
+  return {axis(s.height, s.out_height, s.stride_height, s.dilation_height, s.top),
+          axis(s.width, s.out_width, s.stride_width, s.dilation_width, s.left),
           channels,
+          of_group,
           s.kernel_width,
-          s.kernel_height * s.kernel_width * channels};
-}
-Window<true> window_back(const ConvShape& s) {
-  const Index filters = s.filters / s.groups;
-  return {{s.out_height, s.height, s.stride_height, s.dilation_height, s.top},
-          {s.out_width, s.width, s.stride_width, s.dilation_width, s.left},
-          s.filters,
-          filters,
-          s.kernel_width,
-          s.kernel_height * s.kernel_width * filters};
+          s.kernel_height * s.kernel_width * of_group};
 }
 
 }  // namespace
@@ -370,13 +369,13 @@ Index conv_scratch(const ConvShape&) {
 }
 template <class T>
 void conv_forward(T* z, const T* x, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T*) {
-  const Window<false> at = window(s);
+  const Window<false> at = window<false>(s);
   const Index filters = s.filters / s.groups, pixels = n * s.out_height * s.out_width;
   product(Product<false, T>{at, z, x, w, pixels, s.filters, filters, at.k, filters * at.k, at.in_group, 1, first, end, accum, 0, 0});
 }
 template <class T>
 void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, Index first, Index end, Accum accum, T*) {
-  const Window<true> at = window_back(s);
+  const Window<true> at = window<true>(s);
   const Index channels = s.channels / s.groups, filter_step = s.kernel_height * s.kernel_width * channels;
   product(Product<true, T>{at, dx, dz, w, n * s.height * s.width, s.channels, channels, 1, at.in_group * filter_step, channels, filter_step, first,
                            end, accum, 0, 0});
@@ -384,7 +383,7 @@ void conv_backward(T* dx, const T* dz, const T* w, const ConvShape& s, Index n, 
 template <class T>
 void conv_gradient(T* dw, const T* dz, const T* x, const ConvShape& s, Index n, Index first, Index end, T scale, T keep, T*) {
   const Index pixels = n * s.out_height * s.out_width;
-  gradient(Gradient<T>{window(s), dw, dz, x, pixels, s.filters, s.filters / s.groups, first, end, scale, keep, 0, 0, 0, 0, nullptr});
+  gradient(Gradient<T>{window<false>(s), dw, dz, x, pixels, s.filters, s.filters / s.groups, first, end, scale, keep, 0, 0, 0, 0, nullptr});
 }
 
 #define CR_DEFINE(T)                                                                                     \
