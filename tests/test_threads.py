@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import threading
 import zlib
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 import threadpoolctl
 from by_threads import THREADS, bits, fits_with_all
+from compare import assert_close
+from graph_parts import CHUNKS_UP_TO
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -297,3 +300,28 @@ def test_norms_change_no_bit(dtype: str) -> None:
         for net in fits_with_all(make, fit, n_threads)
     }
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("optimizer", [cr.SGD(0.05), cr.SGD(0.05, momentum=0.9), cr.Adam(1e-3)], ids=["sgd", "momentum", "adam"])
+def test_a_short_last_batch_goes_the_other_way(optimizer: Any) -> None:
+    """131,073 to 262,144 weights: 128 rows go by chunks, the 22 left over by layers. The same bits for any threads, and the steps' own formulas."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 300)), rng.integers(0, 4, 150)
+
+    def start() -> cr.Network:
+        return cr.Network([cr.Input(300), cr.Dense(500, "tanh"), cr.Dense(4, "softmax")], dtype="float64", seed=1)
+
+    by_hand, stepper, found = start(), copy.deepcopy(optimizer), []
+    assert 131072 < by_hand.flat_parameters.size <= CHUNKS_UP_TO
+    for count in (1, 2, 3):
+        cr.set_num_threads(count)
+        net = start()
+        net.fit(X, y, epochs=2, batch_size=128, optimizer=copy.deepcopy(optimizer), shuffle=False)
+        found.append(net)
+    assert len({bits(net) for net in found}) == 1
+    for rows in [slice(0, 128), slice(128, 150)] * 2:
+        dz = by_hand.forward(X[rows], training=True).copy()
+        dz[range(len(dz)), y[rows]] -= 1
+        by_hand.backward(dz=dz / len(dz))
+        stepper.step(by_hand)
+    assert_close(found[0].flat_parameters, by_hand.flat_parameters, 1e-10, atol=1e-12)
