@@ -264,7 +264,7 @@ double Plan::work_per_sample(Index time) const {
 bool Plan::by_chunks(Index n, Index time) const {
   if (whole_batch || mode.keep || rows_per_sample(time) > 2048) return false;
   // 131,072 parameters are 512 KB of float32: W, its gradient slot and a chunk's activations still share a second-level cache. Twice as many take
-  // 5 to 25 % less time by chunks at 32 rows and more, and 12 % more at 16. Without gradients a wide network goes by chunks too once there are enough rows.
+  // 0 to 22 % less time by chunks at 32 rows and more, and 14 % more at 16. Without gradients a wide network goes by chunks too once there are enough rows.
   const Index rows = n * rows_per_sample(time);
   return graph.n_parameters <= (rows < 32 ? 131072 : chunks_up_to) || (!mode.gradients && rows >= 512);
 }
